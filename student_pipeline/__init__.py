@@ -1,0 +1,1 @@
+"""School files in, trusted tables out: a Dagster pipeline on DuckDB."""

@@ -1,0 +1,650 @@
+"""The asset checks: generic ones made from the declarations, and the business ones by name.
+
+All checks of a table (and of its quarantine) are one step of the run. An error stops what is built
+from the table; a warning never does. A failed check names counts and up to ten keys; ids, classes
+and dates only, never a student's name.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import dagster as dg
+import duckdb
+
+from student_pipeline import tables
+from student_pipeline.assets.table_asset import POOL
+from student_pipeline.ingest.delivery import LandingFolder
+from student_pipeline.ingest.discovery import patterns
+from student_pipeline.settings import Rules
+from student_pipeline.sources import PRESENT_STATUSES, SOURCES
+from student_pipeline.tables import Column, Table
+from student_pipeline.warehouse import sql
+from student_pipeline.warehouse.connection import Warehouse
+from student_pipeline.warehouse.strategies import stored_columns
+
+MOST_KEYS = 10
+"""A failed check names up to this many keys."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What checks look at, beside the table."""
+
+    connection: duckdb.DuckDBPyConnection
+    rules: Rules
+    landing: LandingFolder
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found. `warning` makes a failure one that stops nothing."""
+
+    passed: bool
+    sentence: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+    warning: bool = False
+
+
+@dataclass(frozen=True)
+class Check:
+    """One asset check of a table.
+
+    Attributes:
+        description: what it proves, for the UI.
+        warning: a failure warns only.
+    """
+
+    table: Table
+    name: str
+    description: str
+    find: Callable[[Surroundings], Finding]
+    warning: bool = False
+
+
+def table_checks(table: Table) -> dg.AssetChecksDefinition:
+    """All checks of a table, and of its quarantine, as one step."""
+    checks = _checks_of(table) + (_checks_of(table.quarantine) if table.quarantine else [])
+    by_key = {(_key(check), check.name): check for check in checks}
+
+    @dg.multi_asset_check(
+        name=f"{table.schema}_{table.name}_checks",
+        specs=[
+            dg.AssetCheckSpec(
+                name=check.name,
+                asset=_key(check),
+                description=check.description,
+                blocking=not check.warning,
+            )
+            for check in checks
+        ],
+        can_subset=True,
+        pool=POOL,
+    )
+    def run_checks(
+        context: dg.AssetCheckExecutionContext,
+        warehouse: Warehouse,
+        rules: Rules,
+        landing: LandingFolder,
+    ) -> Iterator[dg.AssetCheckResult]:
+        selected = context.selected_asset_check_keys
+        with warehouse.get_connection() as connection:
+            surroundings = Surroundings(connection, rules, landing)
+            for (asset_key, name), check in by_key.items():
+                if dg.AssetCheckKey(asset_key, name) in selected:
+                    found = check.find(surroundings)
+                    warning = check.warning or found.warning
+                    yield dg.AssetCheckResult(
+                        asset_key=asset_key,
+                        check_name=name,
+                        passed=found.passed,
+                        severity=(
+                            dg.AssetCheckSeverity.WARN if warning else dg.AssetCheckSeverity.ERROR
+                        ),
+                        description=found.sentence,
+                        metadata=found.metadata,
+                    )
+
+    return run_checks
+
+
+def _key(check: Check) -> dg.AssetKey:
+    return dg.AssetKey(check.table.asset_key)
+
+
+def _checks_of(table: Table) -> list[Check]:
+    return [*_generic_checks(table), *_business_checks(table)]
+
+
+# --- made from the declaration --------------------------------------------------------------------
+
+
+def _generic_checks(table: Table) -> list[Check]:
+    rules = _row_rules(table)
+    checks = [
+        Check(table, "schema", "Columns and types are as declared.", _schema(table)),
+        Check(
+            table,
+            "row_count_kept",
+            "The table did not lose more than half of its rows.",
+            _row_count_kept(table),
+            warning=True,
+        ),
+    ]
+    if table.schema != "quarantine":
+        checks.insert(0, Check(table, "not_empty", "The table has rows.", _not_empty(table)))
+    if table.key:
+        names = ", ".join(table.key)
+        checks.append(Check(table, "key_unique", f"{names}: unique and not null.", _unique(table)))
+    checks += [
+        Check(table, name, description, _rows_meet(table, name, rules[name]))
+        for name, description in (
+            ("required_columns", "Columns that must have a value have one."),
+            ("accepted_values", "Columns with a vocabulary hold its words only."),
+            ("ranges", "Numbers are within their bounds."),
+            ("foreign_keys", "Every student is one of silver.dim_student."),
+        )
+        if rules[name]
+    ]
+    return checks
+
+
+def _row_rules(table: Table) -> dict[str, dict[str, str]]:
+    """Check name -> column -> the SQL condition of a row that breaks its rule."""
+    rules: dict[str, dict[str, str]] = {
+        "required_columns": {},
+        "accepted_values": {},
+        "ranges": {},
+        "foreign_keys": {},
+    }
+    for column in table.columns:
+        name = sql.identifier(column.name)
+        if column.required and column.name not in table.key:
+            rules["required_columns"][column.name] = f"{name} IS NULL"
+        if column.allowed:
+            words = ", ".join(map(sql.literal, column.allowed))
+            rules["accepted_values"][column.name] = f"{name} NOT IN ({words})"
+        bounds = _out_of_bounds(column)
+        if bounds:
+            rules["ranges"][column.name] = bounds
+        if column.references:
+            parent = tables.TABLES[column.references]
+            rules["foreign_keys"][column.name] = (
+                f"{name} NOT IN (SELECT {parent.key[0]} FROM {parent.full_name})"
+            )
+    return rules
+
+
+def _out_of_bounds(column: Column) -> str:
+    name = sql.identifier(column.name)
+    bounds = []
+    if column.minimum is not None:
+        bounds.append(f"{name} < {column.minimum}")
+    if column.maximum is not None:
+        bounds.append(f"{name} > {column.maximum}")
+    return " OR ".join(bounds)
+
+
+def _rows_meet(
+    table: Table, check: str, conditions: dict[str, str]
+) -> Callable[[Surroundings], Finding]:
+    """Every row meets the conditions; they are counted in one scan."""
+
+    def find(around: Surroundings) -> Finding:
+        counts = ", ".join(f"count(*) FILTER (WHERE {broken})" for broken in conditions.values())
+        row = around.connection.execute(f"SELECT {counts} FROM {table.full_name}").fetchone()
+        broken = {name: n for name, n in zip(conditions, row or (), strict=True) if n}
+        if not broken:
+            return Finding(True, "Every row is as it should be.")
+        somewhere = " OR ".join(f"({conditions[name]})" for name in broken)
+        keys = _some_keys(around.connection, table, somewhere)
+        columns = ", ".join(f"{name} in {n:,} rows" for name, n in broken.items())
+        return Finding(
+            False, f"{check.replace('_', ' ')}: {columns}. {_named(keys)}", {**broken, "keys": keys}
+        )
+
+    return find
+
+
+def _some_keys(connection: duckdb.DuckDBPyConnection, table: Table, condition: str) -> list[str]:
+    """The keys of up to ten rows; where a table has no key, where the rows came from."""
+    columns = table.key or ("_source_file", "_source_row")
+    rows = connection.execute(
+        f"SELECT {sql.names(columns)} FROM {table.full_name} WHERE {condition} "
+        f"ORDER BY ALL LIMIT {MOST_KEYS}"
+    ).fetchall()
+    return [" ".join(map(str, row)) for row in rows]
+
+
+def _named(keys: list[str]) -> str:
+    return f"Among them: {', '.join(keys)}."
+
+
+def _schema(table: Table) -> Callable[[Surroundings], Finding]:
+    def find(around: Surroundings) -> Finding:
+        stored = stored_columns(around.connection, table)
+        declared = [(column.name, column.type) for column in table.columns]
+        if stored == declared:
+            return Finding(True, f"All {len(declared)} columns are as declared.")
+        missing = [f"{n} {t}" for n, t in declared if (n, t) not in stored]
+        extra = [f"{n} {t}" for n, t in stored if (n, t) not in declared]
+        return Finding(
+            False,
+            f"The columns of {table.full_name} are not as declared: "
+            f"missing {', '.join(missing) or 'none'}; unexpected {', '.join(extra) or 'none'}"
+            f"{'' if missing or extra else '; the order differs'}.",
+            {"missing": missing, "unexpected": extra},
+        )
+
+    return find
+
+
+def _state(around: Surroundings, table: Table) -> tuple[int, int | None, bool, str]:
+    """(rows, rows before, ever had rows, run) of the last materialization."""
+    row = around.connection.execute(
+        "SELECT row_count, previous_row_count, ever_had_rows, run_id FROM ops.table_state "
+        "WHERE table_name = ?",
+        [table.full_name],
+    ).fetchone()
+    if row is None:
+        return 0, None, False, ""
+    return row
+
+
+def _count(around: Surroundings, table: Table) -> int:
+    row = around.connection.execute(f"SELECT count(*) FROM {table.full_name}").fetchone()
+    return row[0] if row else 0
+
+
+def _not_empty(table: Table) -> Callable[[Surroundings], Finding]:
+    """`dim_student` must have rows; another table must not have lost them all."""
+
+    def find(around: Surroundings) -> Finding:
+        rows = _count(around, table)
+        if rows:
+            return Finding(True, f"{rows:,} rows.", {"rows": rows})
+        if table is tables.BRONZE_STUDENTS and not _has_files(around):
+            looked_for = "; ".join(patterns(source) for source in SOURCES.values())
+            return Finding(
+                False,
+                f"There is no source file in the landing folder {around.landing.url}, and no student "
+                f"in the warehouse. Looked for {looked_for}.",
+            )
+        if table is tables.DIM_STUDENT:
+            return Finding(False, "There is no student: nothing can be built without a roster.")
+        if _state(around, table)[2]:
+            return Finding(False, f"{table.full_name} had rows before and has none now.")
+        return Finding(False, f"{table.full_name} has no rows yet.", warning=True)
+
+    return find
+
+
+def _has_files(around: Surroundings) -> bool:
+    return any(around.landing.delivery(source).files for source in SOURCES.values())
+
+
+def _row_count_kept(table: Table) -> Callable[[Surroundings], Finding]:
+    def find(around: Surroundings) -> Finding:
+        rows, before, _, _ = _state(around, table)
+        limit = around.rules.row_drop_warning_share
+        if before and rows < before * (1 - limit):
+            return Finding(
+                False,
+                f"{table.full_name} has {rows:,} rows, {before:,} before: "
+                f"more than {limit:.0%} are gone.",
+                {"rows": rows, "rows_before": before},
+            )
+        return Finding(True, f"{rows:,} rows, {before or 0:,} before.", {"rows": rows})
+
+    return find
+
+
+def _unique(table: Table) -> Callable[[Surroundings], Finding]:
+    key = sql.names(table.key)
+    nulls = " OR ".join(f"{sql.identifier(name)} IS NULL" for name in table.key)
+    query = (
+        f"SELECT concat_ws(' ', {key}) || ' (' || count(*) || ' rows)' AS key FROM {table.full_name} "
+        f"GROUP BY {key} HAVING count(*) > 1 OR {nulls}"
+    )
+    return _no_offenders(query, "Every key stands once.", "keys that are null or stand twice")
+
+
+# --- the business rules ---------------------------------------------------------------------------
+
+
+def _no_offenders(query: str, good: str, bad: str) -> Callable[[Surroundings], Finding]:
+    """A query that yields the `key` of whatever breaks a rule yields nothing."""
+
+    def find(around: Surroundings) -> Finding:
+        row = around.connection.execute(
+            f"WITH offenders AS MATERIALIZED ({query}), "
+            f"sample_of AS (SELECT key FROM offenders ORDER BY key LIMIT {MOST_KEYS}) "
+            "SELECT (SELECT count(*) FROM offenders), (SELECT list(key) FROM sample_of)"
+        ).fetchone()
+        number, keys = row or (0, [])
+        if not number:
+            return Finding(True, good)
+        return Finding(
+            False, f"{number:,} {bad}. {_named(keys)}", {"offenders": number, "keys": keys}
+        )
+
+    return find
+
+
+def _from_file(
+    path: str, good: str, bad: str, **values: object
+) -> Callable[[Surroundings], Finding]:
+    """As `_no_offenders`, with the query of a file; rules in `values` are given as functions."""
+
+    def find(around: Surroundings) -> Finding:
+        filled = {
+            name: value(around.rules) if callable(value) else value for name, value in values.items()
+        }
+        return _no_offenders(sql.render(f"checks/{path}", **filled), good, bad)(around)
+
+    return find
+
+
+_ID_OF = {"students": "student_id", "attendance": "attend_id", "assessments": "assessment_id"}
+"""Source -> the column of bronze that identifies a record."""
+
+_SILVER_OF = {table.source: table for table in tables.SILVER}
+
+
+def _business_checks(table: Table) -> list[Check]:
+    if table.schema == "bronze":
+        return _bronze_checks(table)
+    if table.schema == "quarantine":
+        return _quarantine_checks(table)
+    checks: list[Check] = []
+    if table.schema == "silver":
+        bronze, quarantine = f"bronze.{table.source}", f"quarantine.{table.source}"
+        checks.append(
+            Check(
+                table,
+                "nothing_is_lost",
+                "Latest versions in bronze = rows in silver + refused rows in the quarantine.",
+                _from_file(
+                    "nothing_is_lost.sql",
+                    "Every latest version is in silver or in the quarantine.",
+                    "equation does not hold",
+                    id=_ID_OF[table.source or ""],
+                    bronze=bronze,
+                    silver=table.full_name,
+                    quarantine=quarantine,
+                ),
+            )
+        )
+    if table in (tables.FACT_ATTEND, tables.FACT_ASSESS):
+        checks += _fact_checks(table)
+    if table is tables.CLASS_DAILY_PERFORMANCE:
+        checks += _class_checks(table)
+    if table is tables.STUDENT_PERFORMANCE_SUMMARY:
+        checks += _student_checks(table)
+    return checks
+
+
+def _bronze_checks(table: Table) -> list[Check]:
+    checks = [
+        Check(
+            table,
+            "files_readable",
+            "Every file of the source could be read and loaded.",
+            _files_readable(table),
+        )
+    ]
+    if table is tables.BRONZE_STUDENTS:
+        checks.append(
+            Check(
+                table,
+                "still_in_roster",
+                "Every student is in the roster file that was loaded last.",
+                _still_in_roster(),
+                warning=True,
+            )
+        )
+    else:
+        checks.append(
+            Check(
+                table,
+                "one_student_per_id",
+                "Every record id was delivered for one student only.",
+                _from_file(
+                    "one_student_per_id.sql",
+                    "Every id belongs to one student.",
+                    "ids were delivered for different students; the latest version counts",
+                    id=_ID_OF[table.source or ""],
+                    bronze=table.full_name,
+                ),
+                warning=True,
+            )
+        )
+    return checks
+
+
+def _files_readable(table: Table) -> Callable[[Surroundings], Finding]:
+    """No file was refused in the run that loaded the table last."""
+
+    def find(around: Surroundings) -> Finding:
+        run_id = _state(around, table)[3]
+        refused = around.connection.execute(
+            "SELECT path, message FROM ops.source_files "
+            "WHERE source = ? AND status = 'refused' AND run_id = ? ORDER BY path",
+            [table.source, run_id],
+        ).fetchall()
+        if not refused:
+            return Finding(True, "No file was refused.")
+        sentences = " ".join(f"{path}: {message}" for path, message in refused)
+        return Finding(
+            False,
+            f"{len(refused)} file{'s were' if len(refused) > 1 else ' was'} refused. {sentences} "
+            "Mend or remove what was refused; everything else was loaded.",
+            {"refused": [path for path, _ in refused]},
+        )
+
+    return find
+
+
+def _still_in_roster() -> Callable[[Surroundings], Finding]:
+    find_leavers = _from_file(
+        "left_the_roster.sql",
+        "Every student is in the latest roster.",
+        "students are not in the roster that was loaded last; they stay as they were",
+        students=tables.BRONZE_STUDENTS.full_name,
+    )
+
+    def find(around: Surroundings) -> Finding:
+        if not stored_columns(around.connection, tables.LATEST_ROSTER):
+            return Finding(True, "No roster was loaded yet.")
+        return find_leavers(around)
+
+    return find
+
+
+def _quarantine_checks(table: Table) -> list[Check]:
+    return [
+        Check(
+            table,
+            "quarantined_share",
+            "No reason refuses more than 5 % of the source (configurable).",
+            _from_file(
+                "quarantined_share.sql",
+                "No reason stands out.",
+                "reasons refuse more rows than expected",
+                quarantine=table.full_name,
+                silver=_SILVER_OF[table.source].full_name,
+                limit=lambda rules: rules.quarantine_warning_share,
+            ),
+            warning=True,
+        )
+    ]
+
+
+def _fact_checks(table: Table) -> list[Check]:
+    fact_id, date = ("attend_id", "attend_date")
+    if table is tables.FACT_ASSESS:
+        fact_id, date = ("assess_id", "assess_date")
+    checks = [
+        Check(
+            table,
+            "class_of_student",
+            "Every record has the class of its student.",
+            _from_file(
+                "class_of_student.sql",
+                "Every record has its student's class.",
+                "records have another class than their student",
+                id=fact_id,
+                fact=table.full_name,
+                dim_student=tables.DIM_STUDENT.full_name,
+            ),
+        ),
+        Check(
+            table,
+            "recent_data",
+            "The newest record is not older than expected (configurable).",
+            _recent(table, date),
+            warning=True,
+        ),
+    ]
+    if table is tables.FACT_ATTEND:
+        checks += [
+            Check(
+                table,
+                "one_counted_record",
+                "Exactly one record counts for each student and day.",
+                _from_file(
+                    "one_counted_record.sql",
+                    "One record counts for each student and day.",
+                    "student-days don't have exactly one record that counts",
+                    fact_attend=table.full_name,
+                ),
+            ),
+            Check(
+                table,
+                "presence_follows_status",
+                "PRESENT and LATE are present, the others absent.",
+                _from_file(
+                    "presence_follows_status.sql",
+                    "Presence follows from the status.",
+                    "records whose presence does not follow from the status",
+                    fact_attend=table.full_name,
+                    present_statuses=", ".join(map(sql.literal, PRESENT_STATUSES)),
+                ),
+            ),
+        ]
+    else:
+        checks.append(
+            Check(
+                table,
+                "score_in_range",
+                "Scores are within 0 and their maximum, and the percentage follows from both.",
+                _from_file(
+                    "score_in_range.sql",
+                    "Every score is within its range.",
+                    "assessments have a score out of range or a wrong percentage",
+                    fact_assess=table.full_name,
+                ),
+            )
+        )
+    return checks
+
+
+def _recent(table: Table, date: str) -> Callable[[Surroundings], Finding]:
+    def find(around: Surroundings) -> Finding:
+        row = around.connection.execute(f"SELECT max({date}) FROM {table.full_name}").fetchone()
+        newest = row[0] if row else None
+        if newest is None:
+            return Finding(True, "There is no record yet.")
+        today = _day(around.landing.now())
+        limit = timedelta(days=around.rules.expected_data_age_days)
+        sentence = f"The newest record of {table.full_name} is of {newest}."
+        return Finding(newest >= today - limit, sentence, {"newest": str(newest)})
+
+    return find
+
+
+def _day(now: datetime) -> Any:
+    return now.date()
+
+
+def _silver_names() -> dict[str, str]:
+    return {table.name: table.full_name for table in (*tables.SILVER, *tables.GOLD)}
+
+
+def _gold_check(
+    table: Table, name: str, description: str, good: str, bad: str, **rules: object
+) -> Check:
+    """A check of a gold table whose query is the file of the same name."""
+    text = sql.text(f"checks/{name}.sql")
+    used = {key: value for key, value in _silver_names().items() if f"${key}" in text}
+    return Check(table, name, description, _from_file(f"{name}.sql", good, bad, **used, **rules))
+
+
+def _class_checks(table: Table) -> list[Check]:
+    return [
+        _gold_check(
+            table,
+            "daily_equations",
+            "present + absent = students with attendance; rates follow from the counts.",
+            "Counts and rates agree.",
+            "class-days whose counts and rates don't agree",
+        ),
+        _gold_check(
+            table,
+            "daily_totals",
+            "Sums over all class-days are what silver holds.",
+            "Gold and silver agree.",
+            "sum differs from silver",
+        ),
+        _gold_check(
+            table,
+            "no_class_day_missing",
+            "Every class and date of silver has its row, and no other.",
+            "No class and no date is missing.",
+            "class-days are missing or have no source",
+        ),
+        Check(
+            table,
+            "coverage_above_one",
+            "No class has more students with attendance than active students.",
+            _from_file(
+                "coverage_above_one.sql",
+                "Attendance is of active students.",
+                "class-days with more students than the class has active ones (leavers' records)",
+                class_daily_performance=table.full_name,
+            ),
+            warning=True,
+        ),
+    ]
+
+
+def _student_checks(table: Table) -> list[Check]:
+    return [
+        _gold_check(
+            table,
+            "student_equations",
+            "present + absent = days; rate and chronic absence follow from the counts.",
+            "Counts and rates agree.",
+            "students whose counts and rates don't agree",
+            min_days=lambda rules: rules.chronic_absence_min_days,
+            chronic_percent=lambda rules: rules.chronic_absence_percent,
+        ),
+        _gold_check(
+            table,
+            "student_totals",
+            "Sums over all students are what silver holds.",
+            "Gold and silver agree.",
+            "sum differs from silver",
+        ),
+        _gold_check(
+            table,
+            "no_student_missing",
+            "Every student has a summary, and nobody else.",
+            "No student is missing.",
+            "students are missing or unknown",
+        ),
+    ]
+
+
+CHECKS = [table_checks(table) for table in (*tables.BRONZE, *tables.SILVER, *tables.GOLD)]

@@ -1,0 +1,147 @@
+"""The command `student-pipeline`.
+
+Exit status: 0 the run succeeded (warnings too), 1 it failed or a blocking check failed, 2 wrong
+usage or settings.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from student_pipeline.settings import (
+    DAGSTER_HOME_DEFAULT,
+    PROJECT_ROOT,
+    SettingsError,
+    use_default_places,
+)
+
+GOOD, FAILED, WRONG_USAGE = 0, 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.command(options)
+    except SettingsError as error:
+        print(f"student-pipeline: {error}", file=sys.stderr)
+        return WRONG_USAGE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="student-pipeline", description="School files in, trusted tables out."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="materialize and check everything, here and now")
+    run.add_argument(
+        "--full-refresh",
+        action="store_true",
+        help="rebuild silver, quarantine and gold from bronze",
+    )
+    run.set_defaults(command=_run)
+
+    sample = commands.add_parser("sample", help="write sample source files of any size")
+    sample.add_argument("folder", type=Path, help="where to write them; made when missing")
+    sample.add_argument("--students", type=int, default=1_200, metavar="N", help="default 1200")
+    sample.add_argument("--attendance", type=int, default=5_000, metavar="N", help="default 5000")
+    sample.add_argument("--assessments", type=int, default=3_000, metavar="N", help="default 3000")
+    sample.add_argument("--seed", type=int, default=20250901, help="same seed, same files")
+    sample.add_argument("--clean", action="store_true", help="without a single flaw")
+    sample.set_defaults(command=_sample)
+    return parser
+
+
+def _sample(options: argparse.Namespace) -> int:
+    from student_pipeline.sample_data import write_sample
+
+    started = time.monotonic()
+    try:
+        written = write_sample(
+            options.folder,
+            students=options.students,
+            attendance=options.attendance,
+            assessments=options.assessments,
+            seed=options.seed,
+            dirt=not options.clean,
+        )
+    except (ValueError, OSError) as error:
+        raise SettingsError(str(error)) from error
+    for source, rows in written.rows.items():
+        flaws = sum(written.dirt[source].values())
+        print(f"{source:<12} {rows:>12,} rows, {flaws:,} of them with a flaw")
+    print(f"Written to {options.folder} in {time.monotonic() - started:.1f} s.")
+    return GOOD
+
+
+def _run(options: argparse.Namespace) -> int:
+    use_default_places()
+    _require_usable_places()
+    _use_dagster_home()
+
+    import dagster as dg
+
+    from student_pipeline.definitions import defs
+    from student_pipeline.jobs import JOB_NAME, full_refresh_config
+    from student_pipeline.summary import print_summary
+
+    config: dict[str, object] = {"loggers": {"progress": {}}}
+    if options.full_refresh:
+        config |= full_refresh_config()
+    with dg.DagsterInstance.get() as instance:
+        started = time.monotonic()
+        print(f"Landing folder: {os.environ['STUDENT_PIPELINE_SOURCE']}")
+        print(f"Warehouse:      {os.environ['STUDENT_PIPELINE_WAREHOUSE']}")
+        result = defs.resolve_job_def(JOB_NAME).execute_in_process(
+            instance=instance, run_config=config, raise_on_error=False
+        )
+        print_summary(result, seconds=time.monotonic() - started)
+    return GOOD if result.success else FAILED
+
+
+def _require_usable_places() -> None:
+    """Raise `SettingsError` unless the landing folder is there and the warehouse can be written."""
+    from student_pipeline.ingest.discovery import LandingError, require_landing
+
+    try:
+        require_landing(os.environ["STUDENT_PIPELINE_SOURCE"])
+    except LandingError as error:
+        raise SettingsError(f"STUDENT_PIPELINE_SOURCE: {error}") from error
+    warehouse = Path(os.environ["STUDENT_PIPELINE_WAREHOUSE"])
+    try:
+        warehouse.parent.mkdir(parents=True, exist_ok=True)
+        if warehouse.is_dir():
+            raise SettingsError(
+                f"STUDENT_PIPELINE_WAREHOUSE: {warehouse} is a folder; expected a DuckDB file."
+            )
+        existed = warehouse.exists()
+        with warehouse.open("ab"):
+            pass
+        if not existed:
+            warehouse.unlink()
+    except OSError as error:
+        raise SettingsError(
+            f"STUDENT_PIPELINE_WAREHOUSE: {warehouse} can't be written: {error.strerror}."
+        ) from error
+
+
+def _use_dagster_home() -> None:
+    """Settle `DAGSTER_HOME`, with the project's `dagster.yaml` in it where it has none."""
+    home = Path(os.environ.get("DAGSTER_HOME") or PROJECT_ROOT / DAGSTER_HOME_DEFAULT).absolute()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        settings = PROJECT_ROOT / DAGSTER_HOME_DEFAULT / "dagster.yaml"
+        if not (home / "dagster.yaml").exists() and settings.exists():
+            shutil.copyfile(settings, home / "dagster.yaml")
+    except OSError as error:
+        raise SettingsError(f"DAGSTER_HOME: {home} can't be written: {error.strerror}.") from error
+    os.environ["DAGSTER_HOME"] = str(home)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

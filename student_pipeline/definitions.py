@@ -1,0 +1,40 @@
+"""Everything that Dagster sees, on one page."""
+
+import os
+
+import dagster as dg
+
+from student_pipeline.assets import bronze, gold, silver
+from student_pipeline.assets.table_asset import landing_specs
+from student_pipeline.checks import CHECKS
+from student_pipeline.ingest.delivery import LandingFolder
+from student_pipeline.jobs import STUDENT_DATA_PIPELINE
+from student_pipeline.progress import progress_logger
+from student_pipeline.schedules import daily_schedule
+from student_pipeline.settings import load_rules, use_default_places
+from student_pipeline.warehouse.connection import Warehouse
+from student_pipeline.warehouse.io_manager import WarehouseIOManager
+
+use_default_places()
+rules = load_rules()
+warehouse = Warehouse(database=dg.EnvVar("STUDENT_PIPELINE_WAREHOUSE"))
+
+defs = dg.Definitions(
+    assets=[
+        *landing_specs(os.environ["STUDENT_PIPELINE_SOURCE"]),
+        *bronze.ASSETS,
+        *silver.ASSETS,
+        *gold.ASSETS,
+    ],
+    asset_checks=CHECKS,
+    jobs=[STUDENT_DATA_PIPELINE],
+    schedules=[daily_schedule(rules.schedule_time_zone)],
+    resources={
+        "rules": rules,
+        "landing": LandingFolder(url=dg.EnvVar("STUDENT_PIPELINE_SOURCE"), rules=rules),
+        "warehouse": warehouse,
+        "io_manager": WarehouseIOManager(warehouse=warehouse),
+    },
+    executor=dg.in_process_executor,
+    loggers={"console": dg.colored_console_logger, "progress": progress_logger},
+)

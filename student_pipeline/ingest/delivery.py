@@ -1,0 +1,196 @@
+"""Loading what is new in the landing folder: the `Feed` of a bronze table."""
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+from pydantic import Field
+
+from student_pipeline import tables
+from student_pipeline.ingest import discovery, snapshot, staging
+from student_pipeline.ingest.errors import FileRefused, SourceChanged
+from student_pipeline.ingest.layout import HeaderMatcher
+from student_pipeline.ingest.ledger import Entry, Ledger
+from student_pipeline.settings import Rules
+from student_pipeline.sources import STUDENTS, Source
+from student_pipeline.warehouse import sql
+from student_pipeline.warehouse.strategies import Written, ensure_table
+
+
+class LandingFolder(dg.ConfigurableResource):
+    """Where schools put their files."""
+
+    url: str = Field(description="A folder, or an fsspec URL such as s3://bucket/prefix.")
+    fixed_time: str | None = Field(
+        default=None,
+        description="Take this instant (ISO 8601) for now: for tests and for replaying a day.",
+    )
+    rules: dg.ResourceDependency[Rules]
+
+    def now(self) -> datetime:
+        """The time that loaded rows get, in UTC."""
+        if self.fixed_time:
+            return datetime.fromisoformat(self.fixed_time).astimezone(timezone.utc)
+        return datetime.now(timezone.utc)
+
+    def delivery(self, source: Source) -> "Delivery":
+        """The files of a source.
+
+        Raises:
+            Failure: the landing folder is not there.
+        """
+        try:
+            files = discovery.find_files(self.url, source)
+        except discovery.LandingError as error:
+            raise dg.Failure(str(error)) from error
+        aliases = self.rules.header_aliases.get(source.name, {})
+        return Delivery(
+            source=source,
+            files=files,
+            matcher=HeaderMatcher(source, aliases),
+            malformed_share_limit=self.rules.malformed_share_limit,
+            now=self.now(),
+        )
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """The files of one source, in the order in which they are loaded."""
+
+    source: Source
+    files: list[discovery.FoundFile]
+    matcher: HeaderMatcher
+    malformed_share_limit: float
+    now: datetime
+
+    def write(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        store: Callable[[str], Written],
+        run_id: str,
+    ) -> Mapping[str, Any]:
+        """Load every file whose content is not the one loaded last; record each in the ledger.
+
+        A file that is refused leaves no rows; the others are loaded all the same.
+
+        Returns: counts of files and rows, for the UI.
+
+        Raises:
+            Failure: a file changed while it was read; nothing of the delivery is kept.
+        """
+        ledger = Ledger(connection)
+        loaded = ledger.loaded_sha256(self.source.name)
+        entries = []
+        for file in self.files:
+            try:
+                entry = self._load(connection, ledger, store, file, loaded.get(file.path), run_id)
+            except SourceChanged as error:
+                raise dg.Failure(f"{error} Nothing was loaded; the next try reads it anew.") from error
+            if entry:
+                ledger.record(entry)
+                entries.append(entry)
+        done = [entry for entry in entries if entry.status == "loaded"]
+        return {
+            "files_found": len(self.files),
+            "files_loaded": len(done),
+            "files_refused": sum(entry.status == "refused" for entry in entries),
+            "rows_read": sum(entry.rows_read or 0 for entry in done),
+            "rows_added": sum(entry.rows_appended for entry in done),
+            "rows_malformed": sum(entry.rows_rejected or 0 for entry in done),
+            "bytes_read": sum(entry.size_bytes or 0 for entry in done),
+        }
+
+    def _load(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        ledger: Ledger,
+        store: Callable[[str], Written],
+        file: discovery.FoundFile,
+        loaded_sha256: str | None,
+        run_id: str,
+    ) -> Entry | None:
+        """Load one file; None where its content was loaded before."""
+        entry = Entry(self.source.name, file.path, "refused", run_id, self.now)
+        if file.passed_over:
+            return replace(entry, status="passed_over", message=file.passed_over)
+        with tempfile.TemporaryDirectory(prefix="student_pipeline_") as folder:
+            spool = Path(folder)
+            try:
+                taken = snapshot.take(file, spool)
+                entry = replace(entry, size_bytes=taken.size_bytes, sha256=taken.sha256)
+                if taken.sha256 == loaded_sha256:
+                    return None
+                staged = staging.stage(connection, taken, self.matcher, spool)
+                taken.require_unchanged()
+                entry = replace(
+                    entry,
+                    encoding=staged.encoding,
+                    rows_read=staged.rows,
+                    rows_rejected=staged.malformed,
+                )
+                self._require_mostly_readable(connection, staged)
+            except FileRefused as error:
+                return replace(entry, message=str(error))
+        load_id = ledger.next_load_id()
+        written = store(self._rows(file, load_id))
+        self._keep_malformed(connection, file, load_id)
+        if self.source is STUDENTS:
+            self._keep_roster(connection)
+        return replace(entry, status="loaded", load_id=load_id, rows_appended=written.added)
+
+    def _require_mostly_readable(
+        self, connection: duckdb.DuckDBPyConnection, staged: staging.Staged
+    ) -> None:
+        total = staged.rows + staged.malformed
+        if staged.malformed <= self.malformed_share_limit * total:
+            return
+        first = connection.execute(
+            f"SELECT detail FROM {staging.MALFORMED} ORDER BY line LIMIT 1"
+        ).fetchone()
+        raise FileRefused(
+            f"Expected at most {self.malformed_share_limit:.0%} malformed records, found "
+            f"{staged.malformed} of {total}. The first: {first[0] if first else ''}"
+        )
+
+    def _rows(self, file: discovery.FoundFile, load_id: int) -> str:
+        """The staged rows as bronze holds them."""
+        # Rows that an open transaction adds have row ids from some high number on.
+        number = f"rowid - (SELECT min(rowid) FROM {staging.ROWS}) + 1"
+        return (
+            f"SELECT {sql.names(self.source.columns)}, _extra::JSON AS _extra, "
+            f"{sql.literal(self.now.isoformat())}::TIMESTAMPTZ AS _ingested_at, "
+            f"{sql.literal(file.path)} AS _source_file, {number} AS _source_row, "
+            f"{load_id}::BIGINT AS _load_id FROM {staging.ROWS}"
+        )
+
+    def _keep_roster(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Remember who is in this roster, for the check that looks for who no longer is."""
+        connection.execute(tables.LATEST_ROSTER.ddl())
+        connection.execute(
+            f"INSERT INTO {tables.LATEST_ROSTER.full_name} "
+            f"SELECT DISTINCT clean(student_id) FROM {staging.ROWS} "
+            "WHERE clean(student_id) IS NOT NULL"
+        )
+
+    def _keep_malformed(
+        self, connection: duckdb.DuckDBPyConnection, file: discovery.FoundFile, load_id: int
+    ) -> None:
+        """Put the malformed records into the quarantine, in place of those of the last version."""
+        quarantine = tables.TABLES[f"quarantine.{self.source.name}"]
+        ensure_table(connection, quarantine)
+        connection.execute(
+            f"DELETE FROM {quarantine.full_name} "
+            "WHERE reason = 'malformed_record' AND _source_file = ?",
+            [file.path],
+        )
+        connection.execute(
+            f"INSERT INTO {quarantine.full_name} BY NAME SELECT ? AS _source_file, "
+            "?::BIGINT AS _load_id, 'malformed_record' AS reason, detail, raw AS _raw "
+            f"FROM {staging.MALFORMED} ORDER BY line",
+            [file.path, load_id],
+        )

@@ -1,0 +1,9 @@
+"""Why a file is not loaded."""
+
+
+class FileRefused(Exception):
+    """The file can't be loaded as it is. The message says what was expected and what was found."""
+
+
+class SourceChanged(Exception):
+    """The file changed or vanished while it was read; another try will find it whole."""

@@ -1,0 +1,90 @@
+"""Which field of a record is which column."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from student_pipeline.ingest.errors import FileRefused
+from student_pipeline.sources import Source
+
+Aliases = Mapping[str, Sequence[str]]
+"""Column -> more header names for it, from the rules."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a record's fields go.
+
+    Attributes:
+        headers: the field names as written.
+        columns: canonical column -> number of its field, for the columns that are there.
+        extras: name in `_extra` -> number of the field, sorted by name.
+    """
+
+    headers: tuple[str, ...]
+    columns: Mapping[str, int]
+    extras: Mapping[str, int]
+
+    @cached_property
+    def has_extras(self) -> bool:
+        """Whether there is a field that no column takes."""
+        return bool(self.extras)
+
+
+class HeaderMatcher:
+    """Matches header names by their letters and digits alone."""
+
+    def __init__(self, source: Source, aliases: Aliases) -> None:
+        self.source = source
+        self._column_of = {
+            _essence(name): column
+            for column, others in source.columns.items()
+            for name in (column, *others, *aliases.get(column, ()))
+        }
+        self._layouts: dict[tuple[str, ...], Layout] = {}
+
+    def layout(self, headers: Sequence[str]) -> Layout:
+        """The layout of records with these field names.
+
+        Of two fields for one column the first is the column, the other goes to `_extra`, there under
+        its header as written, with `_2` behind where that stands already.
+        """
+        key = tuple(headers)
+        if key not in self._layouts:
+            columns: dict[str, int] = {}
+            extras: dict[str, int] = {}
+            for number, header in enumerate(key):
+                column = self._column_of.get(_essence(header))
+                if column and column not in columns:
+                    columns[column] = number
+                else:
+                    extras[_free_name(header, extras)] = number
+            self._layouts[key] = Layout(key, columns, dict(sorted(extras.items())))
+        return self._layouts[key]
+
+    def known_columns(self, headers: Sequence[str]) -> int:
+        """How many columns of the source the field names give."""
+        return len({self._column_of.get(_essence(header)) for header in headers} - {None})
+
+    def require_columns(self, present: set[str], found: Sequence[str]) -> None:
+        """Raise `FileRefused` unless the required columns are among `present`."""
+        missing = [column for column in self.source.required if column not in present]
+        if missing:
+            raise FileRefused(
+                f"Expected the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}, "
+                f"found only: {', '.join(map(repr, found[:30])) or 'no columns'}."
+            )
+
+
+def _essence(header: str) -> str:
+    return re.sub(r"[\W_]", "", header).casefold()
+
+
+def _free_name(header: str, taken: Mapping[str, int]) -> str:
+    name = header
+    number = 2
+    while name in taken:
+        name = f"{header}_{number}"
+        number += 1
+    return name

@@ -1,0 +1,22 @@
+"""The one job: the whole graph, from the files to gold, with every check."""
+
+import dagster as dg
+
+JOB_NAME = "student_data_pipeline"
+
+STUDENT_DATA_PIPELINE = dg.define_asset_job(
+    JOB_NAME,
+    selection=dg.AssetSelection.all(),
+    description=(
+        "Loads what is new in the landing folder, rebuilds silver, quarantine and gold, and checks "
+        "every table. Set `full_refresh` of the resource `warehouse` to rebuild from bronze."
+    ),
+    # One process: DuckDB is parallel inside, and lets one process write.
+    executor_def=dg.in_process_executor,
+    tags={"dagster/max_runtime": "14400"},
+)
+
+
+def full_refresh_config() -> dict[str, object]:
+    """The run configuration that rebuilds silver, quarantine and gold from bronze."""
+    return {"resources": {"warehouse": {"config": {"full_refresh": True}}}}

@@ -1,0 +1,167 @@
+"""Places and rules that people may change, each with its unit and default.
+
+Places come from environment variables (`PLACES`), rules from the file `rules.yaml` in the project's
+root (or the file that `STUDENT_PIPELINE_RULES` names). Both become Dagster configuration in
+`definitions.py`, so that the UI shows what is in force.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+from dagster import ConfigurableResource
+from pydantic import Field, ValidationError, field_validator
+
+from student_pipeline.sources import ATTENDANCE_STATUSES, SOURCES
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+"""The checkout; relative defaults are relative to it, whatever folder a command was started from."""
+
+PLACES = {
+    "STUDENT_PIPELINE_SOURCE": "data/raw",
+    "STUDENT_PIPELINE_WAREHOUSE": "data/warehouse.duckdb",
+    "STUDENT_PIPELINE_PUBLISH": "data/published",
+}
+"""Environment variable -> default, relative to `PROJECT_ROOT`."""
+
+DAGSTER_HOME_DEFAULT = ".dagster_home"
+
+EARLIEST_DATE = "2000-01-01"
+"""Facts dated before this day are refused (`date_out_of_range`)."""
+
+
+class SettingsError(Exception):
+    """A setting is wrong. The message is a sentence for the person who made it."""
+
+
+def use_default_places() -> None:
+    """Give every place that the environment leaves open (or empty) its default.
+
+    Dagster's `EnvVar` has no defaults of its own; setting them here lets the UI show each place
+    as the environment variable that it is.
+    """
+    for name, default in PLACES.items():
+        if not os.environ.get(name):
+            os.environ[name] = str(PROJECT_ROOT / default)
+
+
+class Rules(ConfigurableResource):
+    """What a school may decide for itself. Shares are fractions of 1, times are seconds."""
+
+    malformed_share_limit: float = Field(
+        default=0.20,
+        ge=0,
+        le=1,
+        description="A file of which more than this share of records is malformed is refused whole.",
+    )
+    header_aliases: dict[str, dict[str, list[str]]] = Field(
+        default={},
+        description="Source -> column -> more header names that mean this column.",
+    )
+    attendance_statuses: dict[str, list[str]] = Field(
+        default=ATTENDANCE_STATUSES,
+        description="Canonical attendance status -> the words that mean it, in any case.",
+    )
+    chronic_absence_min_days: int = Field(
+        default=10, ge=1, description="Chronic absence needs at least this many recorded days."
+    )
+    chronic_absence_percent: int = Field(
+        default=10,
+        ge=1,
+        le=100,
+        description="Chronically absent: absent on at least this percentage of the recorded days.",
+    )
+    quarantine_warning_share: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="Warn when more than this share of a source is quarantined for one reason.",
+    )
+    row_drop_warning_share: float = Field(
+        default=0.50,
+        ge=0,
+        le=1,
+        description="Warn when a table lost more than this share of its rows since the last run.",
+    )
+    expected_data_age_days: int = Field(
+        default=7,
+        ge=0,
+        description="Warn when the newest attendance or assessment date is more days ago than this.",
+    )
+    schedule_time_zone: str = Field(
+        default="UTC", description="Time zone of the daily schedule (IANA name)."
+    )
+
+    @field_validator("header_aliases")
+    @classmethod
+    def _known_columns_only(cls, value: dict[str, dict[str, list[str]]]) -> Any:
+        for source, columns in value.items():
+            if source not in SOURCES:
+                raise ValueError(f"'{source}' is no source; sources are {', '.join(SOURCES)}")
+            known = SOURCES[source].columns
+            for column in columns:
+                if column not in known:
+                    raise ValueError(
+                        f"'{column}' is no column of {source}; columns are {', '.join(known)}"
+                    )
+        return value
+
+    @field_validator("attendance_statuses")
+    @classmethod
+    def _canonical_statuses_only(cls, value: dict[str, list[str]]) -> Any:
+        meaning: dict[str, str] = {}
+        for status, words in value.items():
+            if status not in ATTENDANCE_STATUSES:
+                raise ValueError(
+                    f"'{status}' is no status; statuses are {', '.join(ATTENDANCE_STATUSES)}"
+                )
+            for word in words:
+                if meaning.setdefault(word.upper(), status) != status:
+                    raise ValueError(f"'{word}' means {meaning[word.upper()]} and {status}")
+        return value
+
+    @field_validator("schedule_time_zone")
+    @classmethod
+    def _known_time_zone(cls, value: str) -> str:
+        from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(f"'{value}' is no time zone; expected a name like Europe/Paris") from None
+        return value
+
+
+def load_rules() -> Rules:
+    """The rules of `rules.yaml`, with the defaults for what it leaves out.
+
+    Raises:
+        SettingsError: the file is missing although it was named, is no YAML, or a rule is wrong.
+    """
+    named = os.environ.get("STUDENT_PIPELINE_RULES")
+    path = Path(named) if named else PROJECT_ROOT / "rules.yaml"
+    if not named and not path.exists():
+        return Rules()
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise SettingsError(f"The rules file {path} can't be read: {error.strerror}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"The rules file {path} is not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise SettingsError(f"The rules file {path} must hold 'name: value' lines.")
+    unknown = set(map(str, content)) - set(Rules.model_fields)
+    if unknown:
+        raise SettingsError(
+            f"The rules file {path} has unknown rules: {', '.join(sorted(unknown))}; "
+            f"known rules are {', '.join(Rules.model_fields)}."
+        )
+    try:
+        return Rules(**content)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
+        )
+        raise SettingsError(f"The rules file {path} is wrong: {problems}.") from error

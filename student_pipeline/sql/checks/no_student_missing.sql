@@ -1,0 +1,5 @@
+-- Students of the dimension without a summary, and summaries without a student.
+select coalesce(student.student_id, gold.student_id) as key
+from $dim_student as student
+full outer join $student_performance_summary as gold on student.student_id = gold.student_id
+where student.student_id is null or gold.student_id is null

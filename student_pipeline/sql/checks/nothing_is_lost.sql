@@ -1,0 +1,23 @@
+-- Latest versions in bronze must be the rows of silver and of silver's part of the quarantine.
+with bronze as (
+    select count(distinct clean($id)) + count(*) filter (where clean($id) is null) as latest_versions
+    from $bronze
+),
+
+silver as (
+    select count(*) as accepted from $silver
+),
+
+quarantine as (
+    select count(*) as refused from $quarantine
+    where reason <> 'malformed_record'
+)
+
+select
+    'latest versions in bronze ' || cast(latest_versions as varchar)
+    || ', rows in silver ' || cast(accepted as varchar)
+    || ', refused rows in quarantine ' || cast(refused as varchar) as key
+from bronze
+cross join silver
+cross join quarantine
+where latest_versions <> accepted + refused

@@ -1,0 +1,89 @@
+-- One row per assessment record: its latest version, typed, judged, with the student's class.
+with typed as (
+    select
+        _load_id,
+        _source_row,
+        _ingested_at,
+        assessment_id as raw_assess_id,
+        student_id as raw_student_id,
+        date as raw_date,
+        score as raw_score,
+        max_score as raw_max_score,
+        clean(assessment_id) as assess_id,
+        clean(student_id) as student_id,
+        coalesce(clean(subject), 'Unknown') as subject,
+        calendar_date(clean(date)) as assess_date,
+        number(clean(score)) as score,
+        case when clean(max_score) is null then 100 else number(clean(max_score)) end as max_score,
+        utc_timestamp(clean(created_at)) as created_at
+    from $assessments
+),
+
+versions as (
+    select
+        *,
+        row_number() over (
+            partition by assess_id
+            order by created_at desc nulls last, _load_id desc, _source_row desc
+        ) as version
+    from typed
+),
+
+-- A row without an id is nobody's older version.
+latest as (
+    select * from versions
+    where version = 1 or assess_id is null
+),
+
+judged as (
+    select
+        latest.*,
+        student.class_id,
+        case
+            when latest.assess_id is null then 'missing_id'
+            when latest.student_id is null then 'missing_student_id'
+            when student.student_id is null then 'unknown_student'
+            when latest.assess_date is null then 'invalid_date'
+            when
+                latest.assess_date < cast('$earliest_date' as date)
+                or date_diff('day', cast(latest._ingested_at as date), latest.assess_date) > 1
+                then 'date_out_of_range'
+            when not is_finite(latest.score) then 'invalid_score'
+            when not (is_finite(latest.max_score) and latest.max_score > 0) then 'invalid_max_score'
+            when latest.score < 0 or latest.score > latest.max_score then 'score_out_of_range'
+        end as reason
+    from latest
+    left join $dim_student as student on latest.student_id = student.student_id
+)
+
+select
+    assess_id,
+    student_id,
+    class_id,
+    subject,
+    assess_date,
+    score,
+    max_score,
+    case when reason is null then percentage(score, max_score) end as score_pct,
+    created_at,
+    _load_id,
+    _source_row,
+    reason,
+    case reason
+        when 'missing_id' then 'The assessment id is missing (found: ' || found(raw_assess_id) || ').'
+        when 'missing_student_id' then 'The student id is missing (found: ' || found(raw_student_id) || ').'
+        when 'unknown_student' then 'No student of the roster has the id ' || found(raw_student_id) || '.'
+        when 'invalid_date' then 'The date ' || found(raw_date) || ' is no date that can be read.'
+        when 'date_out_of_range'
+            then
+                'The date ' || found(raw_date) || ' is before $earliest_date or later than the day after '
+                || 'the row was loaded.'
+        when 'invalid_score' then 'The score ' || found(raw_score) || ' is no finite number.'
+        when 'invalid_max_score'
+            then 'The maximum score ' || found(raw_max_score) || ' is no finite number above 0.'
+        when 'score_out_of_range'
+            then
+                'The score ' || found(raw_score) || ' is below 0 or above the maximum '
+                || coalesce(raw_max_score, '100') || '.'
+    end as detail
+from judged

@@ -1,0 +1,94 @@
+-- One row per attendance record: its latest version, typed, judged, with the student's class.
+with typed as (
+    select
+        _load_id,
+        _source_row,
+        _ingested_at,
+        attend_id as raw_attend_id,
+        student_id as raw_student_id,
+        date as raw_date,
+        status as raw_status,
+        clean(attend_id) as attend_id,
+        clean(student_id) as student_id,
+        calendar_date(clean(date)) as attend_date,
+        upper(clean(status)) as status_word,
+        utc_timestamp(clean(created_at)) as created_at
+    from $attendance
+),
+
+versions as (
+    select
+        *,
+        row_number() over (
+            partition by attend_id
+            order by created_at desc nulls last, _load_id desc, _source_row desc
+        ) as version
+    from typed
+),
+
+-- A row without an id is nobody's older version.
+latest as (
+    select * from versions
+    where version = 1 or attend_id is null
+),
+
+judged as (
+    select
+        latest.*,
+        student.class_id,
+        vocabulary.meaning as status,
+        case
+            when latest.attend_id is null then 'missing_id'
+            when latest.student_id is null then 'missing_student_id'
+            when student.student_id is null then 'unknown_student'
+            when latest.attend_date is null then 'invalid_date'
+            when
+                latest.attend_date < cast('$earliest_date' as date)
+                or date_diff('day', cast(latest._ingested_at as date), latest.attend_date) > 1
+                then 'date_out_of_range'
+            when vocabulary.meaning is null then 'unknown_status'
+        end as reason
+    from latest
+    left join $dim_student as student on latest.student_id = student.student_id
+    left join $statuses as vocabulary on latest.status_word = vocabulary.word
+),
+
+-- The record that counts for its student and day: the latest, then a present one, then the greatest id.
+counted as (
+    select
+        *,
+        status in ($present_statuses) as is_present,
+        row_number() over (
+            partition by student_id, attend_date, reason is null
+            order by
+                created_at desc nulls last,
+                case when status in ($present_statuses) then 0 else 1 end,
+                attend_id desc
+        ) as place
+    from judged
+)
+
+select
+    attend_id,
+    student_id,
+    class_id,
+    attend_date,
+    status,
+    is_present,
+    place = 1 as counts_for_day,
+    created_at,
+    _load_id,
+    _source_row,
+    reason,
+    case reason
+        when 'missing_id' then 'The attendance id is missing (found: ' || found(raw_attend_id) || ').'
+        when 'missing_student_id' then 'The student id is missing (found: ' || found(raw_student_id) || ').'
+        when 'unknown_student' then 'No student of the roster has the id ' || found(raw_student_id) || '.'
+        when 'invalid_date' then 'The date ' || found(raw_date) || ' is no date that can be read.'
+        when 'date_out_of_range'
+            then
+                'The date ' || found(raw_date) || ' is before $earliest_date or later than the day after '
+                || 'the row was loaded.'
+        when 'unknown_status' then 'The status ' || found(raw_status) || ' is none of the known words.'
+    end as detail
+from counted

@@ -1,0 +1,171 @@
+"""The one place that opens the DuckDB file, and waits for it when another process has it."""
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+from dagster import Failure, InitResourceContext, get_dagster_logger
+from dagster_duckdb import DuckDBResource
+from pydantic import Field, PrivateAttr
+
+from student_pipeline.warehouse import sql
+
+SCHEMAS = ("ops", "bronze", "silver", "quarantine", "gold")
+
+
+class WarehouseBusy(Exception):
+    """Another process holds the warehouse and did not let go in time."""
+
+
+class Warehouse(DuckDBResource):
+    """The DuckDB file. A run opens it once, at its first use, and closes it at its end.
+
+    DuckDB lets one process write: a second run waits here for the first to end.
+    """
+
+    memory_limit: str = Field(
+        default="1200MB", description="DuckDB's memory limit; what does not fit goes to disk."
+    )
+    lock_timeout_seconds: float = Field(
+        default=1800,
+        ge=0,
+        description="How long a run waits for another process that has the file open.",
+    )
+    full_refresh: bool = Field(
+        default=False,
+        description="Rebuild silver, quarantine and gold from bronze.",
+    )
+
+    _connection: duckdb.DuckDBPyConnection | None = PrivateAttr(default=None)
+
+    @property
+    def path(self) -> Path:
+        """The DuckDB file."""
+        return Path(self.database)
+
+    @contextmanager
+    def yield_for_execution(self, context: InitResourceContext) -> Iterator["Warehouse"]:
+        try:
+            yield self
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @contextmanager
+    def get_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The run's connection, opened when it is not yet; it stays open until the run ends.
+
+        Raises:
+            Failure: the file is held by another process for too long, or is no DuckDB file.
+        """
+        if self._connection is None:
+            try:
+                self._connection = connect(
+                    self.path,
+                    timeout_seconds=self.lock_timeout_seconds,
+                    memory_limit=self.memory_limit,
+                    tell=get_dagster_logger().info,
+                )
+            except (WarehouseBusy, duckdb.Error, OSError) as error:
+                raise Failure(_sentence(self.path, error), allow_retries=False) from error
+        yield self._connection
+
+    @contextmanager
+    def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The run's connection inside one transaction: all of it is kept, or nothing."""
+        with self.get_connection() as connection:
+            connection.begin()
+            try:
+                yield connection
+            except BaseException:
+                connection.rollback()
+                raise
+            connection.commit()
+
+
+def connect(
+    path: Path,
+    *,
+    timeout_seconds: float = 0,
+    memory_limit: str = "1200MB",
+    tell: Callable[[str], object] = lambda message: None,
+    read_only: bool = False,
+) -> duckdb.DuckDBPyConnection:
+    """Open the warehouse, with its schemas and macros, waiting while another process holds it.
+
+    Args:
+        path: the DuckDB file; it and its folder are made when missing.
+        timeout_seconds: how long to wait.
+        memory_limit: as DuckDB writes it, e.g. `2GB`.
+        tell: is given a sentence, once, when there is a wait.
+        read_only: look only; nothing is made.
+
+    Raises:
+        WarehouseBusy: the wait was in vain; the message names the process.
+        duckdb.Error: the file is no DuckDB file, or is of another version.
+        OSError: the folder can't be made.
+    """
+    if not read_only:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    connection = _open_patiently(path, read_only, timeout_seconds, tell)
+    try:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(f"SET memory_limit = {sql.literal(memory_limit)}")
+        connection.execute("SET autoinstall_known_extensions = false")
+        connection.execute(sql.macros())
+        if not read_only:
+            for schema in SCHEMAS:
+                connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _open_patiently(
+    path: Path, read_only: bool, timeout_seconds: float, tell: Callable[[str], object]
+) -> duckdb.DuckDBPyConnection:
+    deadline = time.monotonic() + timeout_seconds
+    pause = 0.05
+    told = False
+    while True:
+        try:
+            return duckdb.connect(path, read_only=read_only)
+        except duckdb.IOException as error:
+            if "lock" not in str(error):
+                raise
+            holder = _holder(str(error))
+            if time.monotonic() >= deadline:
+                raise WarehouseBusy(
+                    f"The warehouse {path} is in use by {holder}, which did not let go of it "
+                    f"within {timeout_seconds:g} seconds. Nothing was changed."
+                ) from error
+            if not told:
+                tell(f"Waiting for the warehouse {path}: it is in use by {holder}.")
+                told = True
+        time.sleep(pause)
+        pause = min(pause * 1.5, 1.0)
+
+
+def _holder(message: str) -> str:
+    """Who holds the lock, from DuckDB's message: `... held in /usr/bin/python3 (PID 123)`."""
+    found = re.search(r"held in (?P<program>.+?) \(PID (?P<pid>\d+)\)", message)
+    if not found:
+        return "another process"
+    program = os.path.basename(found["program"])
+    return f"process {found['pid']} ({program})"
+
+
+def _sentence(path: Path, error: Exception) -> str:
+    if isinstance(error, WarehouseBusy):
+        return str(error)
+    return f"The warehouse {path} can't be opened: {str(error).splitlines()[0]}"

@@ -1,0 +1,128 @@
+"""The Dagster IO manager: every output becomes a declared table, in one transaction."""
+
+import sys
+import time
+from typing import Any
+
+import dagster as dg
+import duckdb
+
+from student_pipeline import tables
+from student_pipeline.tables import Table
+from student_pipeline.warehouse import sql, strategies
+from student_pipeline.warehouse.connection import Warehouse
+from student_pipeline.warehouse.values import Feed, Refused, Relation, Select
+
+
+class WarehouseIOManager(dg.ConfigurableIOManager):
+    """Stores what assets return and gives them what they name.
+
+    An asset may return a `Select` (nothing leaves the engine), a `Feed` of portions from outside, or
+    a pandas DataFrame. Whatever it is, it is written by column name into the table that
+    `tables.py` declares for the asset's key, by that table's strategy: the table is then the old one
+    or the new one, never half. Unlike the stock manager, an empty result makes an empty table, and
+    a result that doesn't fit is refused with the table as it was (dagster issues 13098, 13287,
+    17058, 18746).
+
+    An input annotated as `pandas.DataFrame` is loaded; any other is a `Relation`.
+    """
+
+    warehouse: dg.ResourceDependency[Warehouse]
+
+    def handle_output(self, context: dg.OutputContext, obj: object) -> None:
+        table = declared(context.asset_key)
+        if isinstance(obj, Refused):
+            with self.warehouse.transaction() as connection:
+                context.add_output_metadata(_quarantine_metadata(connection, table, context.run_id))
+            return
+        started = time.monotonic()
+        try:
+            with self.warehouse.transaction() as connection:
+                metadata = self._write(connection, table, obj, context.run_id)
+        except strategies.SchemaMismatch as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
+        except (duckdb.ConversionException, duckdb.InvalidInputException) as error:
+            raise dg.Failure(
+                f"The result for {table.full_name} does not fit its declaration: "
+                f"{str(error).splitlines()[0]} The table stays as it was.",
+                allow_retries=False,
+            ) from error
+        context.add_output_metadata({**metadata, "seconds": round(time.monotonic() - started, 3)})
+
+    def _write(
+        self, connection: duckdb.DuckDBPyConnection, table: Table, obj: object, run_id: str
+    ) -> dict[str, Any]:
+        metadata: dict[str, Any] = {}
+        if self.warehouse.full_refresh and table.strategy == "replace":
+            connection.execute(f"DROP TABLE IF EXISTS {table.full_name}")
+        if isinstance(obj, Select):
+            written = strategies.write(connection, table, obj.sql)
+            metadata |= {"rows_added": written.added, "rows_removed": written.removed}
+        elif isinstance(obj, Feed):
+            strategies.ensure_table(connection, table)
+            metadata |= obj.write(
+                connection, lambda incoming: strategies.write(connection, table, incoming), run_id
+            )
+        elif _is_frame(obj):
+            connection.register("frame", obj)
+            try:
+                written = strategies.write(connection, table, "SELECT * FROM frame")
+            finally:
+                connection.unregister("frame")
+            metadata |= {"rows_added": written.added, "rows_removed": written.removed}
+        else:
+            raise dg.DagsterInvariantViolationError(
+                f"{table.full_name} can be made from a Select, a Feed or a pandas DataFrame, "
+                f"not from {type(obj).__name__}."
+            )
+        rows = strategies.record_state(connection, table, run_id)
+        return metadata | {"dagster/row_count": rows, "dagster/table_name": table.full_name}
+
+    def load_input(self, context: dg.InputContext) -> object:
+        table = declared(context.asset_key)
+        if not _wants_frame(context):
+            return Relation(table)
+        with self.warehouse.get_connection() as connection:
+            return connection.execute(
+                f"SELECT {sql.names(table.column_names)} FROM {table.full_name}"
+            ).df()
+
+
+def declared(asset_key: dg.AssetKey) -> Table:
+    """The declaration of an asset's table.
+
+    Raises:
+        DagsterInvariantViolationError: there is none.
+    """
+    name = ".".join(asset_key.path)
+    if name not in tables.TABLES:
+        raise dg.DagsterInvariantViolationError(
+            f"{name} is not declared in tables.py; every stored table is."
+        )
+    return tables.TABLES[name]
+
+
+def _quarantine_metadata(
+    connection: duckdb.DuckDBPyConnection, table: Table, run_id: str
+) -> dict[str, Any]:
+    by_reason = connection.execute(
+        f"SELECT reason, count(*) FROM {table.full_name} GROUP BY reason ORDER BY reason"
+    ).fetchall()
+    rows = strategies.record_state(connection, table, run_id)
+    return {
+        "dagster/row_count": rows,
+        "dagster/table_name": table.full_name,
+        **{f"quarantined/{reason}": number for reason, number in by_reason},
+    }
+
+
+def _is_frame(obj: object) -> bool:
+    """Whether it is a DataFrame, without importing pandas where nobody did."""
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and isinstance(obj, pandas.DataFrame)
+
+
+def _wants_frame(context: dg.InputContext) -> bool:
+    pandas = sys.modules.get("pandas")
+    wanted = context.dagster_type.typing_type if context.dagster_type else None
+    return pandas is not None and wanted is pandas.DataFrame

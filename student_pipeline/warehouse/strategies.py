@@ -1,0 +1,244 @@
+"""How rows get written. Every function runs inside the caller's transaction.
+
+`incoming` is always a SELECT that yields the table's columns by name, in any order.
+"""
+
+from dataclasses import dataclass
+
+import duckdb
+
+from student_pipeline import tables
+from student_pipeline.tables import Table
+from student_pipeline.warehouse import sql
+
+
+class SchemaMismatch(Exception):
+    """What shall be written has other columns than the table's declaration."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a write changed, in rows. A replaced row counts as added and as removed."""
+
+    added: int
+    removed: int = 0
+
+
+def write(connection: duckdb.DuckDBPyConnection, table: Table, incoming: str) -> Written:
+    """Write `incoming` by the table's declared strategy.
+
+    Raises:
+        SchemaMismatch: `incoming` lacks a declared column or has one that is not declared.
+        duckdb.Error: a value does not fit its column's type.
+    """
+    judged = ("_load_id", "_source_row", "reason", "detail") if table.quarantine else ()
+    _require_columns(connection, table, incoming, judged)
+    if table.quarantine:
+        return _replace_judged(connection, table, table.quarantine, incoming)
+    return {"append": _append, "upsert": _upsert, "replace": _replace}[table.strategy](
+        connection, table, incoming
+    )
+
+
+def ensure_table(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
+    """Create the table as declared when it is missing; carry its rows over when columns changed."""
+    stored = stored_columns(connection, table)
+    declared = [(column.name, column.type) for column in table.columns]
+    if stored == declared:
+        return
+    if not stored:
+        connection.execute(table.ddl())
+        return
+    common = sql.names(name for name, _ in stored if name in table.column_names)
+    rebuilt = f"{table.schema}._{table.name}_rebuilt"
+    connection.execute(table.ddl(rebuilt))
+    connection.execute(f"INSERT INTO {rebuilt} BY NAME SELECT {common} FROM {table.full_name}")
+    connection.execute(f"DROP TABLE {table.full_name}")
+    connection.execute(f"ALTER TABLE {rebuilt} RENAME TO {table.name}")
+
+
+def stored_columns(
+    connection: duckdb.DuckDBPyConnection, table: Table
+) -> list[tuple[str, str]]:
+    """(name, type) of the stored table's columns in order, types as declarations write them."""
+    rows = connection.execute(
+        "SELECT column_name, data_type FROM duckdb_columns() "
+        "WHERE database_name = current_database() AND schema_name = ? AND table_name = ? "
+        "ORDER BY column_index",
+        [table.schema, table.name],
+    ).fetchall()
+    return [(name, "TIMESTAMPTZ" if kind.startswith("TIMESTAMP W") else kind) for name, kind in rows]
+
+
+def count(connection: duckdb.DuckDBPyConnection, table: Table, where: str = "true") -> int:
+    """Rows of the stored table, those that meet a condition if one is given."""
+    return scalar(connection, f"SELECT count(*) FROM {table.full_name} WHERE {where}")
+
+
+def scalar(connection: duckdb.DuckDBPyConnection, query: str, parameters: object = None) -> int:
+    """The one whole number that a query returns."""
+    row = connection.execute(query, parameters).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _require_columns(
+    connection: duckdb.DuckDBPyConnection, table: Table, incoming: str, judged: tuple[str, ...]
+) -> None:
+    expected = {*table.column_names, *judged}
+    found = [row[0] for row in connection.execute(f"DESCRIBE {incoming}").fetchall()]
+    extra = [name for name in found if name not in expected]
+    missing = [name for name in (*table.column_names, *judged) if name not in found]
+    if extra or missing:
+        problems = [f"unexpected: {', '.join(extra)}"] if extra else []
+        problems += [f"missing: {', '.join(missing)}"] if missing else []
+        raise SchemaMismatch(
+            f"The columns for {table.full_name} differ from its declaration ({'; '.join(problems)}). "
+            "Nothing was written."
+        )
+
+
+def _replace(connection: duckdb.DuckDBPyConnection, table: Table, incoming: str) -> Written:
+    """The table holds what `incoming` yields, sorted as declared."""
+    before = count(connection, table) if stored_columns(connection, table) else 0
+    order = f" ORDER BY {sql.names(table.order_by)}" if table.order_by else ""
+    connection.execute(table.ddl())
+    connection.execute(
+        f"INSERT INTO {table.full_name} BY NAME SELECT * FROM ({incoming}) AS incoming{order}"
+    )
+    return Written(added=count(connection, table), removed=before)
+
+
+def _replace_judged(
+    connection: duckdb.DuckDBPyConnection, table: Table, quarantine: Table, incoming: str
+) -> Written:
+    """The accepted rows become the table, the refused ones the quarantine, in one pass.
+
+    `incoming` yields the table's columns, the lineage (`_load_id`, `_source_row`) of the bronze row,
+    and `reason` and `detail`, null for accepted rows. Malformed records never reached bronze: the
+    quarantine keeps those as the load left them.
+    """
+    bronze = f"bronze.{table.source}"
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE judged AS {incoming}")
+    written = _replace(
+        connection, table, f"SELECT {sql.names(table.column_names)} FROM judged WHERE reason IS NULL"
+    )
+    ensure_table(connection, quarantine)
+    raw = sql.names(
+        (name for name in quarantine.column_names if name not in ("reason", "detail", "_raw")),
+        "bronze",
+    )
+    connection.execute(f"DELETE FROM {quarantine.full_name} WHERE reason <> 'malformed_record'")
+    connection.execute(
+        f"INSERT INTO {quarantine.full_name} BY NAME "
+        f"SELECT {raw}, judged.reason, judged.detail FROM judged "
+        f"JOIN {bronze} AS bronze USING (_load_id, _source_row) "
+        "WHERE judged.reason IS NOT NULL ORDER BY _load_id, _source_row"
+    )
+    connection.execute("DROP TABLE judged")
+    return written
+
+
+def _identity(table: Table) -> tuple[str, ...]:
+    """The columns that make two delivered rows the same: all that the file held."""
+    return tuple(name for name in table.column_names if name == "_extra" or name[0] != "_")
+
+
+def _append(connection: duckdb.DuckDBPyConnection, table: Table, incoming: str) -> Written:
+    """Add the rows that are not there yet, identical ones once: the first by `_source_row`."""
+    ensure_table(connection, table)
+    before = count(connection, table)
+    identity = sql.names(_identity(table))
+    twins = (
+        f"SELECT hash({identity}) FROM ({incoming}) AS incoming GROUP BY 1 HAVING count(*) > 1"
+    )
+    # Twins share a hash; only the few rows whose hash stands twice are compared in full.
+    repeated = (
+        f"SELECT _source_row FROM (SELECT _source_row, row_number() OVER "
+        f"(PARTITION BY {identity} ORDER BY _source_row) AS copy FROM ({incoming}) AS incoming "
+        f"WHERE hash({identity}) IN ({twins})) AS twin WHERE copy > 1"
+    )
+    new = f"SELECT * FROM ({incoming}) AS incoming WHERE _source_row NOT IN ({repeated})"
+    if before:
+        first = sql.identifier(_identity(table)[0])
+        same = " AND ".join(
+            f"stored.{sql.identifier(name)} IS NOT DISTINCT FROM incoming.{sql.identifier(name)}"
+            for name in _identity(table)
+        )
+        candidates = (
+            f"SELECT {identity} FROM {table.full_name} WHERE coalesce({first}, '') IN "
+            f"(SELECT coalesce({first}, '') FROM ({incoming}) AS incoming)"
+        )
+        new += f" AND NOT EXISTS (SELECT 1 FROM ({candidates}) AS stored WHERE {same})"
+    connection.execute(f"INSERT INTO {table.full_name} BY NAME {new}")
+    return Written(added=count(connection, table) - before)
+
+
+def _upsert(connection: duckdb.DuckDBPyConnection, table: Table, incoming: str) -> Written:
+    """One row per student id, the roster's rule: an incoming row replaces the stored one.
+
+    Unless it is older by `updated_at`, or identical. Rows without an id are kept, identical ones
+    once. Within `incoming` the latest row of an id counts, then the last.
+    """
+    ensure_table(connection, table)
+    identity = sql.names(_identity(table))
+    same = " AND ".join(
+        f"stored.{sql.identifier(name)} IS NOT DISTINCT FROM latest.{sql.identifier(name)}"
+        for name in _identity(table)
+    )
+    connection.execute(
+        f"""
+        CREATE OR REPLACE TEMP TABLE latest AS
+        SELECT incoming.*, clean(student_id) AS _id, utc_timestamp(clean(updated_at)) AS _version
+        FROM ({incoming}) AS incoming
+        QUALIFY CASE
+            WHEN clean(student_id) IS NULL
+            THEN row_number() OVER (PARTITION BY {identity} ORDER BY _source_row)
+            ELSE row_number() OVER (
+                PARTITION BY clean(student_id)
+                ORDER BY utc_timestamp(clean(updated_at)) DESC NULLS LAST, _source_row DESC)
+        END = 1
+        """
+    )
+    connection.execute(
+        f"""
+        CREATE OR REPLACE TEMP TABLE incoming_new AS
+        SELECT latest.* FROM latest
+        WHERE NOT EXISTS (SELECT 1 FROM {table.full_name} AS stored WHERE {same})
+        AND NOT EXISTS (
+            SELECT 1 FROM {table.full_name} AS stored
+            WHERE clean(stored.student_id) = latest._id
+            AND latest._version < utc_timestamp(clean(stored.updated_at)))
+        """
+    )
+    removed = scalar(
+        connection,
+        f"DELETE FROM {table.full_name} WHERE clean(student_id) IN (SELECT _id FROM incoming_new)",
+    )
+    added = scalar(
+        connection,
+        f"INSERT INTO {table.full_name} BY NAME "
+        f"SELECT {sql.names(table.column_names)} FROM incoming_new",
+    )
+    connection.execute("DROP TABLE latest")
+    connection.execute("DROP TABLE incoming_new")
+    return Written(added=added, removed=removed)
+
+
+def record_state(
+    connection: duckdb.DuckDBPyConnection, table: Table, run_id: str
+) -> int:
+    """Note in `ops.table_state` what the write left; return the table's row count."""
+    state = tables.TABLE_STATE
+    ensure_table(connection, state)
+    rows = count(connection, table)
+    before = connection.execute(
+        f"SELECT row_count, ever_had_rows FROM {state.full_name} WHERE table_name = ?",
+        [table.full_name],
+    ).fetchone()
+    previous, had_rows = before or (None, False)
+    connection.execute(f"DELETE FROM {state.full_name} WHERE table_name = ?", [table.full_name])
+    connection.execute(
+        f"INSERT INTO {state.full_name} VALUES (?, ?, ?, ?, ?, now())",
+        [table.full_name, rows, previous, had_rows or rows > 0, run_id],
+    )
+    return rows

@@ -339,7 +339,8 @@ def _from_file(
 
     def find(around: Surroundings) -> Finding:
         filled = {
-            name: value(around.rules) if callable(value) else value for name, value in values.items()
+            name: value(around.rules) if callable(value) else value
+            for name, value in values.items()
         }
         return _no_offenders(sql.render(f"checks/{path}", **filled), good, bad)(around)
 

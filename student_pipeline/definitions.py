@@ -11,13 +11,14 @@ from student_pipeline.ingest.delivery import LandingFolder
 from student_pipeline.jobs import STUDENT_DATA_PIPELINE
 from student_pipeline.progress import progress_logger
 from student_pipeline.schedules import daily_schedule
-from student_pipeline.settings import load_rules, use_default_places
+from student_pipeline.settings import Rules, load_rules, use_default_places
 from student_pipeline.warehouse.connection import Warehouse
 from student_pipeline.warehouse.io_manager import WarehouseIOManager
 
 use_default_places()
-rules = load_rules()
-warehouse = Warehouse(database=dg.EnvVar("STUDENT_PIPELINE_WAREHOUSE"))
+# Configured at launch: what the launchpad says then holds for whatever nests these two.
+rules = Rules.configure_at_launch(**load_rules().model_dump())
+warehouse = Warehouse.configure_at_launch(database=dg.EnvVar("STUDENT_PIPELINE_WAREHOUSE"))
 
 defs = dg.Definitions(
     assets=[
@@ -28,7 +29,7 @@ defs = dg.Definitions(
     ],
     asset_checks=CHECKS,
     jobs=[STUDENT_DATA_PIPELINE],
-    schedules=[daily_schedule(rules.schedule_time_zone)],
+    schedules=[daily_schedule(load_rules().schedule_time_zone)],
     resources={
         "rules": rules,
         "landing": LandingFolder(url=dg.EnvVar("STUDENT_PIPELINE_SOURCE"), rules=rules),

@@ -22,7 +22,7 @@ class ProgressHandler(logging.Handler):
         if event:
             line = self._line(event)
         else:  # what a step itself says, such as that it waits for the warehouse
-            says = record.levelno >= logging.INFO and about.get("step_key")
+            says = about.get("step_key") and logging.INFO <= record.levelno < logging.ERROR
             line = f"  {about['orig_message']}" if says else None
         if line:
             print(line, file=self._stream, flush=True)

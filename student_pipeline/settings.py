@@ -129,7 +129,9 @@ class Rules(ConfigurableResource):
         try:
             ZoneInfo(value)
         except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError(f"'{value}' is no time zone; expected a name like Europe/Paris") from None
+            raise ValueError(
+                f"'{value}' is no time zone; expected a name like Europe/Paris"
+            ) from None
         return value
 
 

@@ -33,7 +33,8 @@ def print_summary(result: dg.ExecuteInProcessResult, seconds: float) -> None:
                 warned[name] += 1
             else:
                 failed[name] += 1
-        elif event.is_step_failure:
+                problems.append(f"FAILED {name}: {found.check_name}: {found.description}")
+        elif event.is_step_failure and not _is_failed_check(event):
             problems.append(_problem(event))
     rows = [
         (
@@ -66,6 +67,12 @@ def print_summary(result: dg.ExecuteInProcessResult, seconds: float) -> None:
 def _added(metadata: dict[str, Any]) -> str:
     added = metadata.get("rows_added")
     return "" if added is None else f"{added:,}"
+
+
+def _is_failed_check(event: dg.DagsterEvent) -> bool:
+    """Whether the step failed only because a blocking check did, which was said before."""
+    error = event.step_failure_data.error
+    return bool(error and error.cls_name == "DagsterAssetCheckFailedError")
 
 
 def _problem(event: dg.DagsterEvent) -> str:

@@ -103,7 +103,7 @@ def stage_json(
         if names is None:
             return False
         key_of, extras = names
-        structure = json.dumps({key: "VARCHAR" for key in (*key_of.values(), *extras)})
+        structure = json.dumps(dict.fromkeys((*key_of.values(), *extras), "VARCHAR"))
         picked = [
             f"nullif(v.{sql.identifier(key_of[name])}, '')" if name in key_of else "NULL"
             for name in matcher.source.columns
@@ -135,7 +135,9 @@ def stage_parquet(
     try:
         described = connection.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()
         headers = [name for name, *_ in described]
-        nested = {name for name, kind, *_ in described if kind[-1] in ")]"  and "DECIMAL" not in kind}
+        nested = {
+            name for name, kind, *_ in described if kind[-1] in ")]" and "DECIMAL" not in kind
+        }
         layout = matcher.layout(headers)
         matcher.require_columns(set(layout.columns), headers)
         picked = []
@@ -151,10 +153,14 @@ def stage_parquet(
             (name, f"nullif(to_json({sql.identifier(headers[number])}), '\"\"')")
             for name, number in layout.extras.items()
         )
-        connection.execute(f"INSERT INTO {rows} SELECT {', '.join(picked)}, {extra} FROM {relation}")
+        connection.execute(
+            f"INSERT INTO {rows} SELECT {', '.join(picked)}, {extra} FROM {relation}"
+        )
     except (duckdb.InvalidInputException, duckdb.IOException, duckdb.ConversionException) as error:
         reason = str(error).splitlines()[0].replace(str(path), "it")
-        raise FileRefused(f"Expected a whole Parquet file, found one that can't be read: {reason}") from error
+        raise FileRefused(
+            f"Expected a whole Parquet file, found one that can't be read: {reason}"
+        ) from error
 
 
 def _extra_object(fields: "object") -> str:

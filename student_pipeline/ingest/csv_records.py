@@ -44,7 +44,9 @@ class _Lines:
         return self
 
     def __next__(self) -> str:
-        line = self._given_back.pop() if self._given_back else self._stream.readline(MAX_RECORD_CHARS)
+        line = (
+            self._given_back.pop() if self._given_back else self._stream.readline(MAX_RECORD_CHARS)
+        )
         if not line:
             raise StopIteration
         self.number += 1
@@ -79,7 +81,10 @@ def read_header(path: Path, survey: TextSurvey, matcher: HeaderMatcher) -> CsvHe
     with open_text(path, survey.encoding) as stream:
         lines = _Lines(stream)
         first = _first_line(lines)
-        if first.strip().strip('"').lower().startswith("sep=") and len(first.strip().strip('"')) <= 5:
+        if (
+            first.strip().strip('"').lower().startswith("sep=")
+            and len(first.strip().strip('"')) <= 5
+        ):
             first = _first_line(lines)
         before = lines.number - 1
         following = list(islice(stream, 100))  # a quoted header name may hold line breaks

@@ -90,7 +90,9 @@ class Delivery:
             try:
                 entry = self._load(connection, ledger, store, file, loaded.get(file.path), run_id)
             except SourceChanged as error:
-                raise dg.Failure(f"{error} Nothing was loaded; the next try reads it anew.") from error
+                raise dg.Failure(
+                    f"{error} Nothing was loaded; the next try reads it anew."
+                ) from error
             if entry:
                 ledger.record(entry)
                 entries.append(entry)

@@ -82,7 +82,9 @@ def require_landing(landing: str) -> None:
     try:
         os.listdir(root)
     except OSError as error:
-        raise LandingError(f"The landing folder {root} can't be listed: {error.strerror}.") from error
+        raise LandingError(
+            f"The landing folder {root} can't be listed: {error.strerror}."
+        ) from error
 
 
 def local_root(landing: str) -> Path:
@@ -125,7 +127,12 @@ def _found(
     if role:
         format_, gzipped, hidden = role
         yield FoundFile(
-            _printable("/".join(parts)), location, format_, gzipped, passed_over or hidden, filesystem
+            _printable("/".join(parts)),
+            location,
+            format_,
+            gzipped,
+            passed_over or hidden,
+            filesystem,
         )
 
 

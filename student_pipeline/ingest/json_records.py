@@ -126,7 +126,9 @@ def _kind(value: object) -> str:
         return "null"
     if isinstance(value, NumberText):
         return "a number"
-    return {bool: "a truth value", str: "a text", list: "an array"}.get(type(value), "something else")
+    return {bool: "a truth value", str: "a text", list: "an array"}.get(
+        type(value), "something else"
+    )
 
 
 def _is_text_throughout(value: object) -> bool:

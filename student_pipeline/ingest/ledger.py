@@ -37,7 +37,9 @@ class Ledger:
 
     def next_load_id(self) -> int:
         """A number above every load so far."""
-        return scalar(self._connection, "SELECT coalesce(max(_load_id), 0) + 1 FROM ops.source_files")
+        return scalar(
+            self._connection, "SELECT coalesce(max(_load_id), 0) + 1 FROM ops.source_files"
+        )
 
     def loaded_sha256(self, source: str) -> dict[str, str]:
         """Path -> hash of the last loaded version, for the paths of a source."""

@@ -76,6 +76,8 @@ def _column_text(value: object) -> str | None:
 
 def _extra(extras: Mapping[str, int], values: Sequence[object]) -> str | None:
     kept = Pairs(
-        (name, values[number]) for name, number in extras.items() if values[number] not in (None, "")
+        (name, values[number])
+        for name, number in extras.items()
+        if values[number] not in (None, "")
     )
     return json_text(kept) if kept else None

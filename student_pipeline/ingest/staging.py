@@ -68,9 +68,11 @@ def _stage_text(
     big = snapshot.unpacked_bytes >= bulk.MIN_BYTES
     if snapshot.file.format in ("csv", "tsv"):
         header = csv_records.read_header(path, text, matcher)
-        if not (big and text.plain and bulk.stage_csv(
-            connection, ROWS, MALFORMED, _link(snapshot, spool), header, matcher
-        )):
+        if not (
+            big
+            and text.plain
+            and bulk.stage_csv(connection, ROWS, MALFORMED, _link(snapshot, spool), header, matcher)
+        ):
             _create_tables(connection, matcher)
             records = csv_records.read_records(path, text, header, matcher)
             _insert(connection, records, len(matcher.source.columns) + 1)
@@ -78,9 +80,12 @@ def _stage_text(
     shape = json_records.shape(path, text, snapshot.file.format, matcher.source)
     if shape == "nothing":
         raise FileRefused("Expected JSON, found only blanks.")
-    if not (big and text.clean and shape in ("array", "lines") and bulk.stage_json(
-        connection, ROWS, _link(snapshot, spool), shape, matcher
-    )):
+    if not (
+        big
+        and text.clean
+        and shape in ("array", "lines")
+        and bulk.stage_json(connection, ROWS, _link(snapshot, spool), shape, matcher)
+    ):
         _create_tables(connection, matcher)
         records = json_records.read_records(path, text, shape, matcher)
         _insert(connection, records, len(matcher.source.columns) + 1)
@@ -119,7 +124,10 @@ def _insert(
 
 
 def _flush(
-    connection: duckdb.DuckDBPyConnection, rows: list[Record], malformed: list[Malformed], width: int
+    connection: duckdb.DuckDBPyConnection,
+    rows: list[Record],
+    malformed: list[Malformed],
+    width: int,
 ) -> None:
     if rows:
         columns = ", ".join(f"unnest(${number + 1}::VARCHAR[])" for number in range(width))

@@ -57,9 +57,7 @@ def ensure_table(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
     connection.execute(f"ALTER TABLE {rebuilt} RENAME TO {table.name}")
 
 
-def stored_columns(
-    connection: duckdb.DuckDBPyConnection, table: Table
-) -> list[tuple[str, str]]:
+def stored_columns(connection: duckdb.DuckDBPyConnection, table: Table) -> list[tuple[str, str]]:
     """(name, type) of the stored table's columns in order, types as declarations write them."""
     rows = connection.execute(
         "SELECT column_name, data_type FROM duckdb_columns() "
@@ -67,7 +65,9 @@ def stored_columns(
         "ORDER BY column_index",
         [table.schema, table.name],
     ).fetchall()
-    return [(name, "TIMESTAMPTZ" if kind.startswith("TIMESTAMP W") else kind) for name, kind in rows]
+    return [
+        (name, "TIMESTAMPTZ" if kind.startswith("TIMESTAMP W") else kind) for name, kind in rows
+    ]
 
 
 def count(connection: duckdb.DuckDBPyConnection, table: Table, where: str = "true") -> int:
@@ -120,7 +120,9 @@ def _replace_judged(
     bronze = f"bronze.{table.source}"
     connection.execute(f"CREATE OR REPLACE TEMP TABLE judged AS {incoming}")
     written = _replace(
-        connection, table, f"SELECT {sql.names(table.column_names)} FROM judged WHERE reason IS NULL"
+        connection,
+        table,
+        f"SELECT {sql.names(table.column_names)} FROM judged WHERE reason IS NULL",
     )
     ensure_table(connection, quarantine)
     raw = sql.names(
@@ -148,9 +150,7 @@ def _append(connection: duckdb.DuckDBPyConnection, table: Table, incoming: str) 
     ensure_table(connection, table)
     before = count(connection, table)
     identity = sql.names(_identity(table))
-    twins = (
-        f"SELECT hash({identity}) FROM ({incoming}) AS incoming GROUP BY 1 HAVING count(*) > 1"
-    )
+    twins = f"SELECT hash({identity}) FROM ({incoming}) AS incoming GROUP BY 1 HAVING count(*) > 1"
     # Twins share a hash; only the few rows whose hash stands twice are compared in full.
     repeated = (
         f"SELECT _source_row FROM (SELECT _source_row, row_number() OVER "
@@ -224,9 +224,7 @@ def _upsert(connection: duckdb.DuckDBPyConnection, table: Table, incoming: str) 
     return Written(added=added, removed=removed)
 
 
-def record_state(
-    connection: duckdb.DuckDBPyConnection, table: Table, run_id: str
-) -> int:
+def record_state(connection: duckdb.DuckDBPyConnection, table: Table, run_id: str) -> int:
     """Note in `ops.table_state` what the write left; return the table's row count."""
     state = tables.TABLE_STATE
     ensure_table(connection, state)

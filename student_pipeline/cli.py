@@ -5,12 +5,17 @@ usage or settings.
 """
 
 import argparse
+import io
 import os
 import shutil
+import signal
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import shorten
+from typing import TYPE_CHECKING
 
 from student_pipeline.settings import (
     DAGSTER_HOME_DEFAULT,
@@ -19,17 +24,26 @@ from student_pipeline.settings import (
     use_default_places,
 )
 
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
 GOOD, FAILED, WRONG_USAGE = 0, 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
+    # A file name or an id that the terminal has no letters for must not end a run.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     try:
         return options.command(options)
     except SettingsError as error:
         print(f"student-pipeline: {error}", file=sys.stderr)
         return WRONG_USAGE
+    except KeyboardInterrupt:
+        print("student-pipeline: stopped.", file=sys.stderr)
+        return FAILED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -70,8 +84,10 @@ def _sample(options: argparse.Namespace) -> int:
             seed=options.seed,
             dirt=not options.clean,
         )
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         raise SettingsError(str(error)) from error
+    except OSError as error:
+        raise SettingsError(f"{error.filename} can't be written: {error.strerror}.") from error
     for source, rows in written.rows.items():
         flaws = sum(written.dirt[source].values())
         print(f"{source:<12} {rows:>12,} rows, {flaws:,} of them with a flaw")
@@ -80,27 +96,45 @@ def _sample(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    # Asked to end, a run ends as one that was interrupted: recorded as failed, locks let go.
+    for name in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, signal.default_int_handler)
     use_default_places()
     _require_usable_places()
-    _use_dagster_home()
+    _settle_dagster_home()
 
     import dagster as dg
 
     from student_pipeline.definitions import defs
     from student_pipeline.jobs import JOB_NAME, full_refresh_config
+    from student_pipeline.progress import say
     from student_pipeline.summary import print_summary
 
     config: dict[str, object] = {"loggers": {"progress": {}}}
     if options.full_refresh:
         config |= full_refresh_config()
-    with dg.DagsterInstance.get() as instance:
+    job = defs.resolve_job_def(JOB_NAME)
+    planned = [
+        key.to_user_string()
+        for asset in defs.assets or ()
+        if isinstance(asset, dg.AssetsDefinition)
+        for key in sorted(asset.keys)
+    ]
+    with _dagster_instance() as instance:
         started = time.monotonic()
-        print(f"Landing folder: {os.environ['STUDENT_PIPELINE_SOURCE']}")
-        print(f"Warehouse:      {os.environ['STUDENT_PIPELINE_WAREHOUSE']}")
-        result = defs.resolve_job_def(JOB_NAME).execute_in_process(
-            instance=instance, run_config=config, raise_on_error=False
-        )
-        print_summary(result, seconds=time.monotonic() - started)
+        say(f"Landing folder: {os.environ['STUDENT_PIPELINE_SOURCE']}")
+        say(f"Warehouse:      {os.environ['STUDENT_PIPELINE_WAREHOUSE']}")
+        say(f"Run history:    {os.environ['DAGSTER_HOME']}")
+        try:
+            result = job.execute_in_process(
+                instance=instance, run_config=config, raise_on_error=False
+            )
+        # What a step raises is in the result; this is the run history that can't be written.
+        except Exception as error:  # noqa: BLE001
+            reason = f"{type(error).__name__}: {shorten(str(error), 300)}"
+            print(f"student-pipeline: the run broke off: {reason}", file=sys.stderr)
+            return FAILED
+        print_summary(result, planned, seconds=time.monotonic() - started)
     return GOOD if result.success else FAILED
 
 
@@ -112,35 +146,58 @@ def _require_usable_places() -> None:
         require_landing(os.environ["STUDENT_PIPELINE_SOURCE"])
     except LandingError as error:
         raise SettingsError(f"STUDENT_PIPELINE_SOURCE: {error}") from error
-    warehouse = Path(os.environ["STUDENT_PIPELINE_WAREHOUSE"])
     try:
-        warehouse.parent.mkdir(parents=True, exist_ok=True)
-        if warehouse.is_dir():
-            raise SettingsError(
-                f"STUDENT_PIPELINE_WAREHOUSE: {warehouse} is a folder; expected a DuckDB file."
-            )
-        existed = warehouse.exists()
-        with warehouse.open("ab"):
-            pass
-        if not existed:
-            warehouse.unlink()
+        _require_warehouse(Path(os.environ["STUDENT_PIPELINE_WAREHOUSE"]))
     except OSError as error:
         raise SettingsError(
-            f"STUDENT_PIPELINE_WAREHOUSE: {warehouse} can't be written: {error.strerror}."
+            f"STUDENT_PIPELINE_WAREHOUSE: {os.environ['STUDENT_PIPELINE_WAREHOUSE']} "
+            f"can't be written: {error.strerror}."
         ) from error
 
 
-def _use_dagster_home() -> None:
+def _require_warehouse(warehouse: Path) -> None:
+    """Raise `SettingsError` or `OSError` unless it is, or can become, a DuckDB file."""
+    warehouse.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=warehouse.parent):
+        pass  # the folder takes files: DuckDB writes its log beside the warehouse
+    if not warehouse.exists():
+        return
+    if warehouse.is_dir():
+        raise SettingsError(
+            f"STUDENT_PIPELINE_WAREHOUSE: {warehouse} is a folder; expected a DuckDB file."
+        )
+    with warehouse.open("r+b") as file:
+        head = file.read(12)
+    if head and head[8:] != b"DUCK":
+        raise SettingsError(f"STUDENT_PIPELINE_WAREHOUSE: {warehouse} is not a DuckDB file.")
+
+
+def _settle_dagster_home() -> None:
     """Settle `DAGSTER_HOME`, with the project's `dagster.yaml` in it where it has none."""
-    home = Path(os.environ.get("DAGSTER_HOME") or PROJECT_ROOT / DAGSTER_HOME_DEFAULT).absolute()
+    given = os.environ.get("DAGSTER_HOME") or PROJECT_ROOT / DAGSTER_HOME_DEFAULT
+    home = Path(given).expanduser().absolute()
     try:
         home.mkdir(parents=True, exist_ok=True)
         settings = PROJECT_ROOT / DAGSTER_HOME_DEFAULT / "dagster.yaml"
         if not (home / "dagster.yaml").exists() and settings.exists():
             shutil.copyfile(settings, home / "dagster.yaml")
     except OSError as error:
-        raise SettingsError(f"DAGSTER_HOME: {home} can't be written: {error.strerror}.") from error
+        raise SettingsError(
+            f"DAGSTER_HOME: the folder {home} can't be written: {error.strerror}."
+        ) from error
     os.environ["DAGSTER_HOME"] = str(home)
+
+
+def _dagster_instance() -> "DagsterInstance":
+    import dagster as dg
+
+    try:
+        return dg.DagsterInstance.get()
+    except Exception as error:  # dagster.yaml may name any storage, which may raise anything
+        raise SettingsError(
+            f"DAGSTER_HOME: Dagster can't use {os.environ['DAGSTER_HOME']} and its dagster.yaml: "
+            f"{shorten(str(error), 300)}"
+        ) from error
 
 
 if __name__ == "__main__":

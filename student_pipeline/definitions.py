@@ -16,8 +16,9 @@ from student_pipeline.warehouse.connection import Warehouse
 from student_pipeline.warehouse.io_manager import WarehouseIOManager
 
 use_default_places()
+in_force = load_rules()
 # Configured at launch: what the launchpad says then holds for whatever nests these two.
-rules = Rules.configure_at_launch(**load_rules().model_dump())
+rules = Rules.configure_at_launch(**in_force.model_dump())
 warehouse = Warehouse.configure_at_launch(database=dg.EnvVar("STUDENT_PIPELINE_WAREHOUSE"))
 
 defs = dg.Definitions(
@@ -29,7 +30,7 @@ defs = dg.Definitions(
     ],
     asset_checks=CHECKS,
     jobs=[STUDENT_DATA_PIPELINE],
-    schedules=[daily_schedule(load_rules().schedule_time_zone)],
+    schedules=[daily_schedule(in_force.schedule_time_zone)],
     resources={
         "rules": rules,
         "landing": LandingFolder(url=dg.EnvVar("STUDENT_PIPELINE_SOURCE"), rules=rules),

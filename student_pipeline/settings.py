@@ -6,6 +6,7 @@ root (or the file that `STUDENT_PIPELINE_RULES` names). Both become Dagster conf
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from pydantic import Field, ValidationError, field_validator
 from student_pipeline.sources import ATTENDANCE_STATUSES, SOURCES
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
-"""The checkout; relative defaults are relative to it, whatever folder a command was started from."""
+"""The checkout; relative defaults are relative to it, wherever a command was started."""
 
 PLACES = {
     "STUDENT_PIPELINE_SOURCE": "data/raw",
@@ -53,7 +54,7 @@ class Rules(ConfigurableResource):
         default=0.20,
         ge=0,
         le=1,
-        description="A file of which more than this share of records is malformed is refused whole.",
+        description="A file with more than this share of malformed records is refused whole.",
     )
     header_aliases: dict[str, dict[str, list[str]]] = Field(
         default={},
@@ -87,11 +88,18 @@ class Rules(ConfigurableResource):
     expected_data_age_days: int = Field(
         default=7,
         ge=0,
-        description="Warn when the newest attendance or assessment date is more days ago than this.",
+        description="Warn when the newest attendance or assessment is older than this many days.",
     )
     schedule_time_zone: str = Field(
         default="UTC", description="Time zone of the daily schedule (IANA name)."
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_booleans(cls, value: Any) -> Any:
+        if isinstance(value, bool):  # would count as 1 or 0
+            raise ValueError(f"{value} is no value of a rule")  # noqa: TRY004 - pydantic wants it
+        return value
 
     @field_validator("header_aliases")
     @classmethod
@@ -105,11 +113,24 @@ class Rules(ConfigurableResource):
                     raise ValueError(
                         f"'{column}' is no column of {source}; columns are {', '.join(known)}"
                     )
+            meaning = {_essence(own): name for name in known for own in (name, *known[name])}
+            for column, aliases in columns.items():
+                for alias in aliases:
+                    if not _essence(alias):
+                        raise ValueError(f"'{alias}' has neither letters nor digits")
+                    if meaning.setdefault(_essence(alias), column) != column:
+                        raise ValueError(
+                            f"'{alias}' means {meaning[_essence(alias)]} and {column} of {source}"
+                        )
         return value
 
     @field_validator("attendance_statuses")
     @classmethod
     def _canonical_statuses_only(cls, value: dict[str, list[str]]) -> Any:
+        value = {
+            status: list(dict.fromkeys(word.strip().upper() for word in words))
+            for status, words in value.items()
+        }
         meaning: dict[str, str] = {}
         for status, words in value.items():
             if status not in ATTENDANCE_STATUSES:
@@ -117,8 +138,10 @@ class Rules(ConfigurableResource):
                     f"'{status}' is no status; statuses are {', '.join(ATTENDANCE_STATUSES)}"
                 )
             for word in words:
-                if meaning.setdefault(word.upper(), status) != status:
-                    raise ValueError(f"'{word}' means {meaning[word.upper()]} and {status}")
+                if meaning.setdefault(word, status) != status:
+                    raise ValueError(f"'{word}' means {meaning[word]} and {status}")
+        if not meaning:
+            raise ValueError("no status has a word")
         return value
 
     @field_validator("schedule_time_zone")
@@ -135,6 +158,11 @@ class Rules(ConfigurableResource):
         return value
 
 
+def _essence(header: str) -> str:
+    """What of a header name counts: its letters and digits, as `ingest.layout` matches them."""
+    return re.sub(r"[\W_]", "", header).casefold()
+
+
 def load_rules() -> Rules:
     """The rules of `rules.yaml`, with the defaults for what it leaves out.
 
@@ -146,11 +174,14 @@ def load_rules() -> Rules:
     if not named and not path.exists():
         return Rules()
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        content = yaml.safe_load(path.read_text(encoding="utf-8-sig")) or {}
     except OSError as error:
         raise SettingsError(f"The rules file {path} can't be read: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"The rules file {path} is not valid YAML: {error}") from error
+    except (yaml.YAMLError, ValueError) as error:  # PyYAML passes on what a bad date or byte raises
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or str(error)
+        problem += f" (line {mark.line + 1})" if mark else ""
+        raise SettingsError(f"The rules file {path} is not valid YAML: {problem}.") from error
     if not isinstance(content, dict):
         raise SettingsError(f"The rules file {path} must hold 'name: value' lines.")
     unknown = set(map(str, content)) - set(Rules.model_fields)
@@ -162,8 +193,14 @@ def load_rules() -> Rules:
     try:
         return Rules(**content)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}"
-            for e in error.errors()
-        )
+        problems = "; ".join(map(_problem, error.errors()))
         raise SettingsError(f"The rules file {path} is wrong: {problems}.") from error
+
+
+def _problem(error: Any) -> str:
+    """One of pydantic's errors in words."""
+    rule = ".".join(map(str, error["loc"]))
+    if error["type"] == "value_error":  # one of ours, which names the value
+        return f"{rule}: {error['msg'].removeprefix('Value error, ')}"
+    message = error["msg"].removeprefix("Input ")
+    return f"{rule} {message}, found {error['input']!r}"

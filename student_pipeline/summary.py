@@ -1,27 +1,37 @@
-"""The table at the end of `student-pipeline run`."""
+"""What `student-pipeline run` says at the end: a table of the assets, and how the run went."""
 
-from collections import defaultdict
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
 from tabulate import tabulate
 
+from student_pipeline.progress import cause, count, is_failed_check, say
 
-def print_summary(result: dg.ExecuteInProcessResult, seconds: float) -> None:
-    """Assets, rows, checks, quarantined rows and times of a run, and what to know of it."""
+HEADERS = ("asset", "rows", "change", "checks passed", "warnings", "failed", "seconds")
+
+
+def print_summary(
+    result: dg.ExecuteInProcessResult, planned: Sequence[str], seconds: float
+) -> None:
+    """Assets, rows, checks, quarantined rows and times of a run.
+
+    Args:
+        planned: the assets that the run was to make, as `schema/table`.
+        seconds: how long the run took.
+    """
     made: dict[str, dict[str, Any]] = {}
     took: dict[str, float] = {}
-    passed: dict[str, int] = defaultdict(int)
-    failed: dict[str, int] = defaultdict(int)
-    warned: dict[str, int] = defaultdict(int)
+    step_of: dict[str, str] = {}
+    passed, warned, failed = Counter[str](), Counter[str](), Counter[str]()
     problems = []
-    steps: dict[str, str] = {}
     for event in result.all_events:
         if event.is_step_materialization and event.asset_key:
             name = event.asset_key.to_user_string()
             metadata = event.step_materialization_data.materialization.metadata
             made[name] = {key: value.value for key, value in metadata.items()}
-            steps[name] = event.step_key or ""
+            step_of[name] = event.step_key or ""
         elif event.is_step_success:
             took[event.step_key or ""] = event.step_success_data.duration_ms / 1000
         elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
@@ -34,52 +44,63 @@ def print_summary(result: dg.ExecuteInProcessResult, seconds: float) -> None:
             else:
                 failed[name] += 1
                 problems.append(f"FAILED {name}: {found.check_name}: {found.description}")
-        elif event.is_step_failure and not _is_failed_check(event):
-            problems.append(_problem(event))
+        elif event.is_step_failure and not is_failed_check(event):
+            problems.append(f"FAILED {event.step_key}: {cause(event)}")
+        elif event.is_failure and not event.is_step_failure and not problems:
+            problems.append(f"FAILED: {cause(event)}")
     rows = [
         (
             name,
-            f"{metadata['dagster/row_count']:,}",
-            _added(metadata),
-            passed[name],
-            warned[name] or "",
-            failed[name] or "",
-            f"{took[steps[name]]:.1f}" if steps[name] in took else "",
+            _number(metadata.get("dagster/row_count")),
+            _change(metadata),
+            _number(passed[name]),
+            _number(warned[name] or None),
+            _number(failed[name] or None),
+            f"{took[step_of[name]]:.1f}" if step_of[name] in took else "",
         )
         for name, metadata in made.items()
     ]
-    print()
-    headers = ("asset", "rows", "added", "checks passed", "warnings", "failed", "seconds")
-    print(tabulate(rows, headers=headers, colalign=("left", *["right"] * 6), disable_numparse=True))
-    quarantined = sum(
-        metadata["dagster/row_count"] for name, metadata in made.items() if name[0] == "q"
+    say()
+    if rows:
+        table = tabulate(rows, HEADERS, colalign=("left", *["right"] * 6), disable_numparse=True)
+        for line in (*table.splitlines(), ""):
+            say(line)
+    say(
+        f"{count(len(made), 'asset')}, {count(passed.total(), 'check')} passed, "
+        f"{count(warned.total(), 'warning')}, {failed.total():,} failed; {seconds:.1f} s."
     )
-    print()
-    print(
-        f"{len(made)} assets, {sum(passed.values())} checks passed, {sum(warned.values())} warnings, "
-        f"{sum(failed.values())} failed; {quarantined:,} rows in quarantine; {seconds:.1f} s."
-    )
+    quarantines = [name for name in planned if name.startswith("quarantine/")]
+    if quarantines and made.keys() >= set(quarantines):
+        rows_in_it = sum(made[name]["dagster/row_count"] for name in quarantines)
+        say(f"{count(rows_in_it, 'row')} in quarantine.")
+    bronze = [about for about in made.values() if "files_found" in about]
+    if bronze and result.success:
+        say(_what_was_new(bronze))
     for problem in problems:
-        print(problem)
-    print(f"Run {result.run_id}: {'succeeded' if result.success else 'FAILED'}.")
+        say(problem)
+    waiting = [name for name in planned if name not in made]
+    if waiting:
+        say(f"Not made, so as they were before: {', '.join(waiting)}.")
+    say(f"Run {result.run_id}: {'succeeded' if result.success else 'FAILED'}.")
 
 
-def _added(metadata: dict[str, Any]) -> str:
-    added = metadata.get("rows_added")
-    return "" if added is None else f"{added:,}"
+def _number(number: int | None) -> str:
+    return "" if number is None else f"{number:,}"
 
 
-def _is_failed_check(event: dg.DagsterEvent) -> bool:
-    """Whether the step failed only because a blocking check did, which was said before."""
-    error = event.step_failure_data.error
-    return bool(error and error.cls_name == "DagsterAssetCheckFailedError")
+def _change(metadata: dict[str, Any]) -> str:
+    """Rows more or fewer than before."""
+    if "rows_added" not in metadata:
+        return ""
+    return f"{metadata['rows_added'] - metadata.get('rows_removed', 0):+,}".replace("+0", "0")
 
 
-def _problem(event: dg.DagsterEvent) -> str:
-    """Why a step failed, in its own words and without a traceback."""
-    error = event.step_failure_data.error
-    while error and error.cause:
-        error = error.cause
-    user = event.step_failure_data.user_failure_data
-    message = (user.description if user else None) or (error.message if error else event.message)
-    return f"{event.step_key}: {(message or '').strip()}"
+def _what_was_new(bronze: list[dict[str, Any]]) -> str:
+    found, loaded, added = (
+        sum(about[key] for about in bronze) for key in ("files_found", "files_loaded", "rows_added")
+    )
+    if not found:
+        return "Nothing new: there is no source file in the landing folder."
+    if not loaded:
+        return "Nothing new: every file was loaded before."
+    return f"{count(loaded, 'file')} loaded, {count(added, 'row')} of them new or changed."

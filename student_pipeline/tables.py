@@ -8,6 +8,7 @@ tables it is what `ingest` reads.
 from dataclasses import dataclass, field
 from typing import Literal
 
+from student_pipeline.settings import EARLIEST_DATE
 from student_pipeline.sources import ASSESSMENTS, ATTENDANCE, ATTENDANCE_STATUSES, SOURCES, STUDENTS
 
 Type = Literal["VARCHAR", "BIGINT", "INTEGER", "DOUBLE", "BOOLEAN", "DATE", "TIMESTAMPTZ", "JSON"]
@@ -132,18 +133,36 @@ BRONZE_ASSESSMENTS = Table(
 # --- quarantine: what silver refused, and what could not be read --------------------------------
 
 REASONS = {
-    "malformed_record": "The record is broken: wrong number of fields, bytes that are no text, broken JSON.",
+    "malformed_record": "The record is broken: wrong number of fields, undecodable bytes, no JSON.",
     "missing_student_id": "The row has no student id.",
     "missing_id": "The row has no id of its own.",
     "unknown_student": "The student id is not in the roster.",
     "invalid_date": "The date is missing or can't be read.",
-    "date_out_of_range": "The date is before 2000 or after the day the row was loaded.",
+    "date_out_of_range": "The date is before 2000 or later than the day after the row was loaded.",
     "unknown_status": "The attendance status is none of the known words.",
-    "invalid_score": "The score is missing or no number.",
-    "invalid_max_score": "The maximum score is no number above 0.",
+    "invalid_score": "The score is missing or no finite number.",
+    "invalid_max_score": "The maximum score is no finite number above 0.",
     "score_out_of_range": "The score is below 0 or above the maximum.",
 }
 """Reason code -> what it means, for people."""
+
+DETAILS = {
+    "missing_student_id": "The student id is missing (found: {student_id}).",
+    "missing_id": "The id of the record is missing (found: {id}).",
+    "unknown_student": "No student of the roster has the id {student_id}.",
+    "invalid_date": "The date is missing or can't be read (found: {date}).",
+    "date_out_of_range": (
+        f"The date {{date}} is before {EARLIEST_DATE} or later than the day after the row was loaded."
+    ),
+    "unknown_status": "The status is none of the known words (found: {status}).",
+    "invalid_score": "The score is missing or no finite number (found: {score}).",
+    "invalid_max_score": "The maximum score {max_score} is no finite number above 0.",
+    "score_out_of_range": (
+        "The score {score} is below 0 or above the maximum "
+        "(max_score: {max_score}; 100 without one)."
+    ),
+}
+"""Reason code -> the sentence of a refused row; `{column}` stands for the value as it came."""
 
 
 def _quarantine(source: str, reasons: tuple[str, ...]) -> Table:

@@ -9,6 +9,7 @@ import dagster as dg
 
 from student_pipeline.sources import SOURCES
 from student_pipeline.tables import Table
+from student_pipeline.warehouse.connection import tried_again_if_it_can_pass
 from student_pipeline.warehouse.values import Refused
 
 POOL = "duckdb"
@@ -20,15 +21,6 @@ OWNERS = {
     "quarantine": ["team:registrar"],
     "gold": ["team:school-analytics"],
 }
-
-TRANSIENT = dg.RetryPolicy(
-    max_retries=3, delay=1, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
-)
-"""For what can pass: a file that changes while it is read, a disk or a network that hiccups.
-
-Bad data is no exception but a refused file, a quarantined row or a failed check; what can't pass is
-raised with `allow_retries=False`.
-"""
 
 
 def landing_key(source: str) -> dg.AssetKey:
@@ -63,7 +55,9 @@ def table_asset(
 
         @functools.wraps(function)
         def compute(**inputs: Any) -> Iterator[dg.Output[Any]]:
-            yield dg.Output(function(**inputs), table.name)
+            with tried_again_if_it_can_pass():
+                result = function(**inputs)
+            yield dg.Output(result, table.name)
             if quarantine:
                 yield dg.Output(Refused(table), f"{quarantine.name}_quarantine")
 
@@ -78,7 +72,6 @@ def table_asset(
             outs=outs,
             ins={other.name: dg.AssetIn(key=dg.AssetKey(other.asset_key)) for other in reads},
             deps=[landing_key(table.source)] if table.schema == "bronze" and table.source else [],
-            retry_policy=TRANSIENT,
             pool=POOL,
         )(compute)
 

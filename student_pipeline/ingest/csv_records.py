@@ -1,18 +1,27 @@
 """Reading delimited text record by record, exactly and as a stream."""
 
 import csv
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import IO
 
 from student_pipeline.ingest.errors import FileRefused
 from student_pipeline.ingest.layout import HeaderMatcher, Layout
-from student_pipeline.ingest.records import MAX_RECORD_CHARS, Malformed, Record, arrange
+from student_pipeline.ingest.records import (
+    MAX_RECORD_CHARS,
+    Malformed,
+    Record,
+    arrange,
+    read_line,
+)
 from student_pipeline.ingest.snapshot import TextSurvey, is_text, open_text, printable
 
 DELIMITERS = (",", ";", "\t", "|")
+
+_SEPARATOR_LINE = re.compile(r"""\s*"?sep=.?"?\s*""", re.IGNORECASE | re.DOTALL)
+_BARE_CR = "expected lines that end in LF or CRLF, found a carriage return alone"
 
 csv.field_size_limit(MAX_RECORD_CHARS)
 
@@ -30,30 +39,39 @@ class CsvHeader:
     lines: int
 
 
+class _TooLong(csv.Error):
+    """The record is longer than `MAX_RECORD_CHARS`."""
+
+
 class _Lines:
     """The lines of a file, with their numbers; lines can be given back."""
 
-    def __init__(self, stream: IO[str], number: int = 0) -> None:
+    def __init__(self, stream: IO[str], skip: int = 0) -> None:
         self._stream = stream
         self._given_back: list[str] = []
-        self.number = number
+        self.number = 0
         self.taken: list[str] = []
         self._taken_chars = 0
+        for _ in range(skip):
+            self.start_record()
+            next(self, None)
 
     def __iter__(self) -> "_Lines":
         return self
 
     def __next__(self) -> str:
         line = (
-            self._given_back.pop() if self._given_back else self._stream.readline(MAX_RECORD_CHARS)
+            self._given_back.pop()
+            if self._given_back
+            else read_line(self._stream, MAX_RECORD_CHARS)
         )
         if not line:
             raise StopIteration
         self.number += 1
         self.taken.append(line)
         self._taken_chars += len(line)
-        if self._taken_chars > MAX_RECORD_CHARS:
-            raise csv.Error("the record is too long")
+        if self._taken_chars >= MAX_RECORD_CHARS:
+            raise _TooLong(f"it is longer than {MAX_RECORD_CHARS:,} characters")
         return line
 
     def start_record(self) -> None:
@@ -80,19 +98,20 @@ def read_header(path: Path, survey: TextSurvey, matcher: HeaderMatcher) -> CsvHe
     """
     with open_text(path, survey.encoding) as stream:
         lines = _Lines(stream)
-        first = _first_line(lines)
-        if (
-            first.strip().strip('"').lower().startswith("sep=")
-            and len(first.strip().strip('"')) <= 5
-        ):
-            first = _first_line(lines)
+        first = _first_filled_line(lines)
+        if _SEPARATOR_LINE.fullmatch(first):
+            _first_filled_line(lines)
         before = lines.number - 1
-        following = list(islice(stream, 100))  # a quoted header name may hold line breaks
-    text = [first, *following]
-    candidates = {delimiter: _header_fields(text, delimiter) for delimiter in DELIMITERS}
-    delimiter, (headers, taken) = max(
-        candidates.items(), key=lambda item: (matcher.known_columns(item[1][0]), len(item[1][0]))
-    )
+    headers: list[str] = []
+    delimiter, taken, problem = DELIMITERS[0], 0, ""
+    for candidate in DELIMITERS:
+        with open_text(path, survey.encoding) as stream:
+            fields, lines_taken, unreadable = _header_fields(_Lines(stream, before), candidate)
+        problem = problem or unreadable
+        if _merit(fields, matcher) > _merit(headers, matcher):
+            headers, delimiter, taken = fields, candidate, lines_taken
+    if not headers:
+        raise FileRefused(f"Expected a header line, found one that can't be read: {problem}.")
     if not all(map(is_text, headers)):
         raise FileRefused(
             "Expected a header line of text, found bytes that are no text; "
@@ -115,8 +134,6 @@ def read_records(
     source, layout = matcher.source, header.layout
     width = len(layout.headers)
     with open_text(path, survey.encoding) as stream:
-        for _ in range(header.lines):
-            stream.readline()
         lines = _Lines(stream, header.lines)
         reader = csv.reader(lines, delimiter=header.delimiter, strict=True)
         while True:
@@ -126,11 +143,7 @@ def read_records(
             try:
                 fields = next(reader, None)
             except csv.Error as error:
-                unclosed = len(lines.taken) > 1 or "end of data" in str(error)
-                lines.give_back_all_but_first()
-                fields, problem = _read_leniently(lines.taken[0], header.delimiter)
-                if unclosed:
-                    problem = "a quoted field does not end where it should"
+                fields, problem = _read_again(lines, error, header.delimiter)
                 reader = csv.reader(lines, delimiter=header.delimiter, strict=True)
             if fields is None:
                 return
@@ -139,6 +152,8 @@ def read_records(
             raw = "".join(lines.taken)
             if not survey.clean and not is_text(raw):
                 problem = f"expected {survey.encoding} text, found bytes that are no text"
+            if not problem and _ends_in_bare_cr(lines.taken[-1]):
+                problem = _BARE_CR
             if not problem and len(fields) != width:
                 problem = f"expected {width} fields, found {len(fields)}"
             if problem:
@@ -147,27 +162,61 @@ def read_records(
                 yield arrange(source, layout, fields)
 
 
-def _first_line(lines: _Lines) -> str:
-    for line in lines:
-        if line.strip():
-            return line
+def _first_filled_line(lines: _Lines) -> str:
+    try:
+        for line in lines:
+            lines.start_record()
+            if line.strip():
+                return line
+    except _TooLong as error:
+        raise FileRefused(
+            f"Expected a header line, found one that can't be read: {error}."
+        ) from error
     raise FileRefused("Expected a header line, found only blank lines.")
 
 
-def _header_fields(text: list[str], delimiter: str) -> tuple[list[str], int]:
-    """The header's fields and the number of lines it takes, read with a delimiter."""
-    reader = csv.reader(text, delimiter=delimiter)
+def _header_fields(lines: _Lines, delimiter: str) -> tuple[list[str], int, str]:
+    """The header's fields as a delimiter splits them, its number of lines, and why it has none."""
+    lines.start_record()
     try:
-        return next(reader), reader.line_num
+        fields = next(csv.reader(lines, delimiter=delimiter))
     except csv.Error as error:
-        raise FileRefused(
-            f"Expected a header line that ends in LF or CRLF, found one that can't be read ({error})."
-        ) from error
+        return [], 0, _problem(error)
+    if _ends_in_bare_cr(lines.taken[-1]):
+        return [], 0, _BARE_CR
+    return fields, len(lines.taken), ""
 
 
-def _read_leniently(line: str, delimiter: str) -> tuple[list[str], str]:
-    """The fields of one line whose quoting is broken, and the problem if that fails, too."""
+def _merit(fields: list[str], matcher: HeaderMatcher) -> tuple[int, int]:
+    """How well fields look like the header: by known columns, then by number."""
+    return matcher.known_columns(fields), len(fields)
+
+
+def _read_again(lines: _Lines, error: csv.Error, delimiter: str) -> tuple[list[str], str]:
+    """The fields of a record whose quoting is not strict; or else none, and the problem.
+
+    Afterwards `lines.taken` are the lines of the record.
+    """
+    swallowed = len(lines.taken) > 1
+    if _is_bare_cr(error) or (isinstance(error, _TooLong) and not swallowed):
+        return [], _problem(error)
+    lines.give_back_all_but_first()
+    if swallowed or "end of data" in str(error):
+        return [], "a quoted field does not end where it should"
     try:
-        return next(csv.reader([line], delimiter=delimiter)), ""
-    except csv.Error as error:
-        return [], f"the line can't be split into fields ({error})"
+        return next(csv.reader(lines.taken, delimiter=delimiter)), ""
+    except csv.Error as second:
+        return [], _problem(second)
+
+
+def _is_bare_cr(error: csv.Error) -> bool:
+    return str(error).startswith("new-line character")
+
+
+def _problem(error: csv.Error) -> str:
+    return _BARE_CR if _is_bare_cr(error) else f"the line can't be split into fields ({error})"
+
+
+def _ends_in_bare_cr(line: str) -> bool:
+    """Whether a line ends in a CR that is not part of CRLF; the csv module passes over those."""
+    return line.endswith(("\r", "\r\r\n"))

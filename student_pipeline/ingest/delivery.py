@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ class LandingFolder(dg.ConfigurableResource):
         try:
             files = discovery.find_files(self.url, source)
         except discovery.LandingError as error:
-            raise dg.Failure(str(error)) from error
+            raise dg.Failure(str(error), allow_retries=error.may_pass) from error
         aliases = self.rules.header_aliases.get(source.name, {})
         return Delivery(
             source=source,
@@ -127,8 +128,7 @@ class Delivery:
                 entry = replace(entry, size_bytes=taken.size_bytes, sha256=taken.sha256)
                 if taken.sha256 == loaded_sha256:
                     return None
-                staged = staging.stage(connection, taken, self.matcher, spool)
-                taken.require_unchanged()
+                staged = self._stage(connection, taken, spool)
                 entry = replace(
                     entry,
                     encoding=staged.encoding,
@@ -145,17 +145,30 @@ class Delivery:
             self._keep_roster(connection)
         return replace(entry, status="loaded", load_id=load_id, rows_appended=written.added)
 
+    def _stage(
+        self, connection: duckdb.DuckDBPyConnection, taken: snapshot.Snapshot, spool: Path
+    ) -> staging.Staged:
+        """Stage a file, of which nobody may have changed a byte since it was hashed."""
+        try:
+            staged = staging.stage(connection, taken, self.matcher, spool)
+        except Exception:
+            taken.require_unchanged()  # what looked broken was perhaps only half there
+            raise
+        taken.require_unchanged()
+        return staged
+
     def _require_mostly_readable(
         self, connection: duckdb.DuckDBPyConnection, staged: staging.Staged
     ) -> None:
         total = staged.rows + staged.malformed
-        if staged.malformed <= self.malformed_share_limit * total:
+        limit = Fraction(str(self.malformed_share_limit))  # 0.29 as such, not the float beside it
+        if staged.malformed <= limit * total:
             return
         first = connection.execute(
             f"SELECT detail FROM {staging.MALFORMED} ORDER BY line LIMIT 1"
         ).fetchone()
         raise FileRefused(
-            f"Expected at most {self.malformed_share_limit:.0%} malformed records, found "
+            f"Expected at most {float(limit * 100):g}% malformed records, found "
             f"{staged.malformed} of {total}. The first: {first[0] if first else ''}"
         )
 

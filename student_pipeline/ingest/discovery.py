@@ -20,7 +20,15 @@ _TEMPORARY = ("~", ".tmp", ".part")
 
 
 class LandingError(Exception):
-    """The landing folder is not there or can't be listed."""
+    """The landing folder is not there or can't be listed.
+
+    Attributes:
+        may_pass: whether another try may find it.
+    """
+
+    def __init__(self, message: str, *, may_pass: bool = False) -> None:
+        super().__init__(message)
+        self.may_pass = may_pass
 
 
 @dataclass(frozen=True)
@@ -79,11 +87,17 @@ def require_landing(landing: str) -> None:
         raise LandingError(f"The landing folder {root} does not exist.")
     if not root.is_dir():
         raise LandingError(f"The landing folder {root} is not a folder.")
+    _list_local(root)
+
+
+def _list_local(folder: Path) -> list["os.DirEntry[str]"]:
     try:
-        os.listdir(root)
+        with os.scandir(folder) as entries:
+            return list(entries)
     except OSError as error:
         raise LandingError(
-            f"The landing folder {root} can't be listed: {error.strerror}."
+            f"The folder {_printable(str(folder))} can't be listed: {error.strerror}.",
+            may_pass=True,
         ) from error
 
 
@@ -151,7 +165,7 @@ def _walk(
     folder: Path, root: Path, parts: tuple[str, ...], source: Source, above: tuple[Path, ...]
 ) -> Iterator[FoundFile]:
     """The source's files below a folder; `above` are the real folders on the way, against loops."""
-    for entry in os.scandir(folder):
+    for entry in _list_local(folder):
         here = (*parts, entry.name)
         below_source = here[0].lower() == source.name
         real = Path(os.path.realpath(entry.path))
@@ -161,7 +175,7 @@ def _walk(
                 yield FoundFile(_printable("/".join(here)), entry.path, "csv", False, outside)
             else:
                 yield from _found(here, source, entry.path, outside)
-        elif entry.is_dir():
+        elif os.path.isdir(entry.path):  # false for a link that leads to itself
             if below_source and real not in above:
                 yield from _walk(real, root, here, source, (*above, real))
         else:
@@ -180,15 +194,15 @@ def _list_remote(landing: str) -> tuple["AbstractFileSystem", str, list[str]]:
         raise LandingError(f"The landing folder {landing} does not exist.") from error
     except (ValueError, ImportError) as error:
         raise LandingError(f"The landing folder {landing} can't be opened: {error}.") from error
-    except OSError as error:
-        raise LandingError(f"The landing folder {landing} can't be listed: {error}.") from error
+    except Exception as error:  # every file system has its own for a broken connection
+        raise LandingError(
+            f"The landing folder {landing} can't be listed: {error}.", may_pass=True
+        ) from error
 
 
 def _find_remote(landing: str, source: Source) -> Iterator[FoundFile]:
     filesystem, root, locations = _list_remote(landing)
     prefix = root.rstrip("/") + "/"
     for location in locations:
-        relative = location.removeprefix(prefix)
-        parts = tuple(part for part in relative.split("/") if part)
-        if parts and not location.endswith("/"):
-            yield from _found(parts, source, location, filesystem=filesystem)
+        parts = tuple(location.removeprefix(prefix).split("/"))
+        yield from _found(parts, source, location, filesystem=filesystem)

@@ -6,4 +6,4 @@ class FileRefused(Exception):
 
 
 class SourceChanged(Exception):
-    """The file changed or vanished while it was read; another try will find it whole."""
+    """The file changed, vanished or could not be fetched; another try may find it whole."""

@@ -17,6 +17,7 @@ from student_pipeline.ingest.records import (
     Record,
     arrange,
     json_text,
+    read_line,
 )
 from student_pipeline.ingest.snapshot import TextSurvey, is_text, open_text, printable
 from student_pipeline.sources import Source
@@ -32,8 +33,8 @@ _DECODER = json.JSONDecoder(
     object_pairs_hook=Pairs,
     strict=False,
 )
-_BLANKS = re.compile(r"[ \t\r\n]*")
-
+_BLANK_CHARS = " \t\r\n"
+_BLANKS = re.compile(f"[{_BLANK_CHARS}]*")
 
 _NO_JSON = object()
 """Stands for the value of a line that is no JSON."""
@@ -47,24 +48,30 @@ def shape(path: Path, survey: TextSurvey, format_: str, source: Source) -> Shape
     """How the records stand in a JSON file.
 
     `lines`: one record a line; `array`: an array of them; `document`: one object, which is a record
-    or holds the array.
+    or holds the array. A file that is neither an array nor an object, but of which some line is
+    one, has lines, some of them broken.
     """
     if format_ in ("jsonl", "ndjson"):
         return "lines"
     with open_text(path, survey.encoding) as stream:
         first = _first_filled_line(stream)
-        if not first:
-            return "nothing"
-        if first.lstrip()[0] != "{":
-            return "array"
-        if _is_object(first):
-            return "lines" if _first_filled_line(stream) else "document"
-    # The first line is no whole object: it may still be a broken line among whole ones.
+        several = bool(_first_filled_line(stream))
+    if not first:
+        return "nothing"
+    if several and _value(first) is not _NO_JSON:
+        return "lines"
+    start = first.lstrip(_BLANK_CHARS)[0]
+    if start == "[":
+        return "array"
+    if not several:
+        return "document"
+    if start == "{":
+        with open_text(path, survey.encoding) as stream:
+            if _reads_as_document(stream, _holders(source)):
+                return "document"
     with open_text(path, survey.encoding) as stream:
-        if _reads_as_document(stream, _holders(source)):
-            return "document"
-    with open_text(path, survey.encoding) as stream:
-        return "lines" if any(map(_is_object, stream)) else "document"
+        some_record = any(isinstance(_value(line), Pairs) for line in _lines_of(stream))
+    return "lines" if some_record else "document"
 
 
 def read_records(
@@ -87,21 +94,23 @@ def read_records(
                 else _elements(_Scanner(stream), _holders(source))
             )
             for line, raw, value in values:
-                problem = _problem(value, raw)
+                try:
+                    problem = _problem(value, raw)
+                    if not problem and isinstance(value, Pairs):
+                        layout = matcher.layout([key for key, _ in value])
+                        record = arrange(source, layout, [item for _, item in value])
+                except RecursionError:
+                    problem = "expected a record, found JSON that is nested too deeply"
                 if problem:
                     yield Malformed(line, problem, printable(raw))
                     continue
-                assert isinstance(value, Pairs)
-                layout = matcher.layout([key for key, _ in value])
                 present.update(layout.columns)
                 if len(names) < 30:
                     names.update(dict.fromkeys(layout.headers))
                 readable += 1
-                yield arrange(source, layout, [item for _, item in value])
+                yield record
         except _Broken as error:
             raise FileRefused(f"Expected whole JSON, found that {error}.") from error
-        except RecursionError as error:
-            raise FileRefused("Expected records, found JSON that is nested too deeply.") from error
     if readable:
         matcher.require_columns(present, list(names))
 
@@ -140,18 +149,26 @@ def _is_text_throughout(value: object) -> bool:
     return not isinstance(value, str) or is_text(value)
 
 
+def _lines_of(stream: IO[str]) -> Iterator[str]:
+    """The lines; of one that is too long for a record, the start alone, which is no JSON."""
+    while line := read_line(stream, MAX_RECORD_CHARS):
+        yield line
+
+
 def _lines(stream: IO[str]) -> Iterator[tuple[int, str, object]]:
     """(line number, raw text, value) of every filled line."""
-    number = 0
-    while line := stream.readline(MAX_RECORD_CHARS):
-        number += 1
-        raw = line.strip(" \t\r\n")
+    for number, line in enumerate(_lines_of(stream), 1):
+        raw = line.strip(_BLANK_CHARS)
         if raw:
-            try:
-                value = _DECODER.decode(raw)
-            except (ValueError, RecursionError):
-                value = _NO_JSON
-            yield number, raw, value
+            yield number, raw, _value(raw)
+
+
+def _value(line: str) -> object:
+    """The JSON value of a line; `_NO_JSON` where it is none."""
+    try:
+        return _DECODER.decode(line.strip(_BLANK_CHARS))
+    except (ValueError, RecursionError):
+        return _NO_JSON
 
 
 def _elements(scanner: "_Scanner", holders: set[str]) -> Iterator[tuple[int, str, object]]:
@@ -183,8 +200,13 @@ def _document(scanner: "_Scanner", holders: set[str]) -> Iterator[tuple[int, str
         else:
             pairs.append((key, scanner.value()[1]))
     scanner.expect("}")
-    if not held:
-        yield line, json_text(pairs), pairs
+    if held:
+        return
+    try:
+        raw = json_text(pairs)
+    except RecursionError as error:
+        raise _Broken(f"the record on line {line} is nested too deeply") from error
+    yield line, raw, pairs
 
 
 def _array(scanner: "_Scanner") -> Iterator[tuple[int, str, object]]:
@@ -202,21 +224,15 @@ def _array(scanner: "_Scanner") -> Iterator[tuple[int, str, object]]:
 
 
 def _first_filled_line(stream: IO[str]) -> str:
-    while line := stream.readline(MAX_RECORD_CHARS):
-        if line.strip(" \t\r\n"):
+    """The next line that is not blank, or the start of it; empty at the end."""
+    while line := read_line(stream, CHUNK_CHARS):
+        if line.strip(_BLANK_CHARS):
             return line
     return ""
 
 
-def _is_object(line: str) -> bool:
-    try:
-        return isinstance(_DECODER.decode(line.strip(" \t\r\n")), Pairs)
-    except (ValueError, RecursionError):
-        return False
-
-
 def _reads_as_document(stream: IO[str], holders: set[str]) -> bool:
-    with suppress(_Broken, RecursionError):
+    with suppress(_Broken):
         for _ in _elements(_Scanner(stream), holders):
             pass
         return True
@@ -258,16 +274,21 @@ class _Scanner:
         while True:
             try:
                 value, end = _DECODER.raw_decode(self._window, self._at)
+            except RecursionError as error:
+                raise _Broken(
+                    f"the value that starts on line {self.line} is nested too deeply"
+                ) from error
             except ValueError as error:
                 pending = len(self._window) - self._at
                 if pending > MAX_RECORD_CHARS or not self._read_more():
                     problem = str(error).split(":")[0].lower()
                     raise _Broken(
-                        f"the value that starts on line {self.line} is broken or breaks off ({problem})"
+                        f"the value that starts on line {self.line} is broken or breaks off "
+                        f"({problem})"
                     ) from error
                 continue
-            # A number at the window's edge may go on.
-            if end == len(self._window) and self._read_more():
+            # A number at the window's edge may go on: `1` with `.5`, `e5` or `e+5`.
+            if end > len(self._window) - 3 and self._read_more():
                 continue
             raw = self._window[self._at : end]
             self._move(end)
@@ -278,8 +299,10 @@ class _Scanner:
         self._at = to
 
     def _read_more(self) -> bool:
-        chunk = "" if self._ended else self._stream.read(max(CHUNK_CHARS, len(self._window)))
+        pending = len(self._window) - self._at
+        chunk = "" if self._ended else self._stream.read(max(CHUNK_CHARS, pending))
         self._ended = not chunk
-        self._window = self._window[self._at :] + chunk
-        self._at = 0
+        if chunk:
+            self._window = self._window[self._at :] + chunk
+            self._at = 0
         return bool(chunk)

@@ -11,6 +11,8 @@ from student_pipeline.sources import Source
 Aliases = Mapping[str, Sequence[str]]
 """Column -> more header names for it, from the rules."""
 
+_MOST_LAYOUTS = 1000
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -42,16 +44,19 @@ class HeaderMatcher:
             for column, others in source.columns.items()
             for name in (column, *others, *aliases.get(column, ()))
         }
+        self._column_of.pop("", None)  # a name without letters and digits would match every other
         self._layouts: dict[tuple[str, ...], Layout] = {}
 
     def layout(self, headers: Sequence[str]) -> Layout:
         """The layout of records with these field names.
 
-        Of two fields for one column the first is the column, the other goes to `_extra`, there under
-        its header as written, with `_2` behind where that stands already.
+        Of two fields for one column the first is the column, the other goes to `_extra`, there
+        under its header as written, with `_2` behind where that stands already.
         """
         key = tuple(headers)
         if key not in self._layouts:
+            if len(self._layouts) >= _MOST_LAYOUTS:
+                self._layouts.clear()
             columns: dict[str, int] = {}
             extras: dict[str, int] = {}
             for number, header in enumerate(key):
@@ -68,13 +73,26 @@ class HeaderMatcher:
         return len({self._column_of.get(_essence(header)) for header in headers} - {None})
 
     def require_columns(self, present: set[str], found: Sequence[str]) -> None:
-        """Raise `FileRefused` unless the required columns are among `present`."""
+        """Raise `FileRefused` unless the required columns are among `present`.
+
+        The message goes to the event log. It quotes headers only where one of them is known:
+        without a header line, the first student would stand there.
+        """
         missing = [column for column in self.source.required if column not in present]
-        if missing:
-            raise FileRefused(
-                f"Expected the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}, "
-                f"found only: {', '.join(map(repr, found[:30])) or 'no columns'}."
-            )
+        if not missing:
+            return
+        columns = f"the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
+        if self.known_columns(found):
+            names = ", ".join(map(_quoted, found[:30]))
+            raise FileRefused(f"Expected {columns}, found only: {names}.")
+        raise FileRefused(
+            f"Expected {columns}, found {len(found)} fields without a known name "
+            "(is the header line missing?)."
+        )
+
+
+def _quoted(header: str) -> str:
+    return repr(header if len(header) <= 60 else header[:60] + "…")
 
 
 def _essence(header: str) -> str:

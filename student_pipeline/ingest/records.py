@@ -3,12 +3,15 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import IO
 
 from student_pipeline.ingest.layout import Layout
 from student_pipeline.sources import Source
 
 MAX_RECORD_CHARS = 16 << 20
 """A record longer than this many characters is malformed; so memory stays bounded."""
+
+_SKIP_CHARS = 1 << 20
 
 Record = list[str | None]
 """The canonical columns in the source's order, then `_extra` as JSON text."""
@@ -32,6 +35,15 @@ class Malformed:
     def detail(self) -> str:
         """The sentence for the quarantine."""
         return f"Line {self.line}: {self.problem}."
+
+
+def read_line(stream: IO[str], limit: int) -> str:
+    """The next line. Of one longer than `limit` characters only the first of them are read."""
+    line = stream.readline(limit)
+    if len(line) == limit and not line.endswith("\n"):
+        while (rest := stream.readline(_SKIP_CHARS)) and not rest.endswith("\n"):
+            pass
+    return line
 
 
 class NumberText(str):

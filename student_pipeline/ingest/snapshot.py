@@ -17,6 +17,8 @@ from student_pipeline.ingest.errors import FileRefused, SourceChanged
 
 CHUNK_BYTES = 1 << 20
 
+_CONTROLS = bytes(set(range(32)) - set(b"\t\n\r"))
+
 Encoding = Literal["utf-8", "utf-16", "windows-1252"]
 
 _MULTI_BYTE_UTF8 = re.compile(
@@ -58,12 +60,15 @@ class TextSurvey:
     Attributes:
         encoding: how they become text.
         clean: every byte is text, and there is no NUL.
-        plain: besides, there is no quote, and lines end alike, in LF or in CRLF.
+        plain: besides, it is UTF-8 without control characters but tab, LF and CR.
+        unquoted: besides, there is no quote, lines end alike, in LF or in CRLF, and none is longer
+            than two chunks.
     """
 
     encoding: Encoding
-    clean: bool
-    plain: bool
+    clean: bool = False
+    plain: bool = False
+    unquoted: bool = False
 
 
 def take(file: FoundFile, spool: Path) -> Snapshot:
@@ -76,7 +81,7 @@ def take(file: FoundFile, spool: Path) -> Snapshot:
 
     Raises:
         FileRefused: the file can't be read.
-        SourceChanged: it is gone.
+        SourceChanged: it is gone, or could not be fetched.
     """
     version = _version(file)
     try:
@@ -87,7 +92,7 @@ def take(file: FoundFile, spool: Path) -> Snapshot:
         if file.filesystem is None:
             delivered = Path(file.location)
         else:
-            file.filesystem.get_file(file.location, str(delivered))
+            _fetch(file, delivered)
         digest, size = _hash(delivered)
         if not file.gzipped:
             return Snapshot(file, delivered, size, digest, size, version)
@@ -114,21 +119,29 @@ def survey(path: Path) -> TextSurvey:
     """
     with path.open("rb") as stream:
         if stream.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-            return TextSurvey("utf-16", clean=False, plain=False)
+            return TextSurvey("utf-16")
     if not _is_utf8(path):
-        encoding: Encoding = "utf-8" if _has_multi_byte_utf8(path) else "windows-1252"
-        return TextSurvey(encoding, clean=False, plain=False)
-    nul = quotes = returns = line_feeds = crlf = 0
+        return TextSurvey("utf-8" if _has_multi_byte_utf8(path) else "windows-1252")
+    nul = controls = quotes = returns = line_feeds = crlf = 0
+    short_lines = True
     tail = b""
     for chunk in _chunks(path):
         nul += chunk.count(b"\0")
+        controls += len(chunk) - len(chunk.translate(None, _CONTROLS))
         quotes += chunk.count(b'"')
-        line_feeds += chunk.count(b"\n")
+        ends = chunk.count(b"\n")
+        line_feeds += ends
         returns += chunk.count(b"\r")
         crlf += chunk.count(b"\r\n") + (tail == b"\r" and chunk[:1] == b"\n")
+        short_lines &= ends > 0 or len(chunk) < CHUNK_BYTES
         tail = chunk[-1:]
     one_ending = returns == crlf and crlf in (0, line_feeds)
-    return TextSurvey("utf-8", clean=not nul, plain=not nul and not quotes and one_ending)
+    return TextSurvey(
+        "utf-8",
+        clean=not nul,
+        plain=not controls,
+        unquoted=not controls and not quotes and one_ending and short_lines,
+    )
 
 
 def open_text(path: Path, encoding: Encoding) -> IO[str]:
@@ -180,7 +193,19 @@ def _version(file: FoundFile) -> tuple[int, ...] | None:
         raise FileRefused(f"The file can't be read: {error.strerror}.") from error
     if not stat.S_ISREG(status.st_mode):
         raise FileRefused("Expected a regular file, found a pipe, socket or device.")
-    return (status.st_ino, status.st_size, status.st_mtime_ns)
+    # Who writes may set the time of the last write, but not that of the last change.
+    return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def _fetch(file: FoundFile, to: Path) -> None:
+    """Copy a file of a remote file system to the local disk."""
+    assert file.filesystem is not None
+    try:
+        file.filesystem.get_file(file.location, str(to))
+    except OSError:
+        raise
+    except Exception as error:  # every file system has its own for a broken connection
+        raise SourceChanged(f"The file {file.path} could not be fetched: {error}.") from error
 
 
 def _chunks(path: Path) -> Iterator[bytes]:
@@ -212,7 +237,8 @@ def _is_utf8(path: Path) -> bool:
 def _has_multi_byte_utf8(path: Path) -> bool:
     tail = b""
     for chunk in _chunks(path):
-        if _MULTI_BYTE_UTF8.search(tail + chunk):
+        piece = tail + chunk
+        if _MULTI_BYTE_UTF8.search(piece):
             return True
-        tail = chunk[-3:]
+        tail = piece[-3:]
     return False

@@ -21,6 +21,8 @@ MALFORMED = "incoming_malformed"
 """Temporary table: (line, detail, raw) of the malformed records."""
 
 BATCH_RECORDS = 20_000
+BATCH_CHARS = 32 << 20
+"""Records go to the engine in batches of at most about this size."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def _stage_text(
         header = csv_records.read_header(path, text, matcher)
         if not (
             big
-            and text.plain
+            and text.unquoted
             and bulk.stage_csv(connection, ROWS, MALFORMED, _link(snapshot, spool), header, matcher)
         ):
             _create_tables(connection, matcher)
@@ -82,7 +84,7 @@ def _stage_text(
         raise FileRefused("Expected JSON, found only blanks.")
     if not (
         big
-        and text.clean
+        and text.plain
         and shape in ("array", "lines")
         and bulk.stage_json(connection, ROWS, _link(snapshot, spool), shape, matcher)
     ):
@@ -113,13 +115,17 @@ def _insert(
 ) -> None:
     rows: list[Record] = []
     malformed: list[Malformed] = []
+    chars = 0
     for record in records:
         if isinstance(record, Malformed):
             malformed.append(record)
+            chars += len(record.raw)
         else:
             rows.append(record)
-        if len(rows) + len(malformed) >= BATCH_RECORDS:
+            chars += sum(map(len, filter(None, record)))
+        if len(rows) + len(malformed) >= BATCH_RECORDS or chars >= BATCH_CHARS:
             _flush(connection, rows, malformed, width)
+            chars = 0
     _flush(connection, rows, malformed, width)
 
 
@@ -132,7 +138,8 @@ def _flush(
     if rows:
         columns = ", ".join(f"unnest(${number + 1}::VARCHAR[])" for number in range(width))
         connection.execute(
-            f"INSERT INTO {ROWS} SELECT {columns}", [list(column) for column in zip(*rows)]
+            f"INSERT INTO {ROWS} SELECT {columns}",
+            [list(column) for column in zip(*rows, strict=True)],
         )
         rows.clear()
     if malformed:

@@ -1,14 +1,19 @@
 -- How a text becomes a value. Each macro takes text as it came (or cleaned text, where it says so)
 -- and gives null for what it can't read; none of them fails on any text.
 
+-- noqa: disable=LT02
+-- (sqlfluff does not know how the body of a macro is indented.)
+
 -- Text without the blanks around it (every Unicode blank and zero-width character).
 create or replace temp macro trimmed(value) as
     case when regexp_matches(value, '^[$blanks]|[$blanks]$$') then trim(value, '$blanks') else value end;
 
--- Trimmed text; null where it is empty or a word for nothing.
+-- Trimmed text; null where it is empty or a word for nothing. (A list of five words would become a
+-- join in DuckDB, many times slower on long columns; most values are too long to be one of them.)
 create or replace temp macro clean(value) as
     case
-        when upper(trimmed(value)) in ('', 'NULL', 'N/A', 'NA', 'NONE', '-') then null
+        when length(trimmed(value)) > 4 then trimmed(value)
+        when regexp_matches(upper(trimmed(value)), '^(NULL|N/A|NA|NONE|-|)$$') then null
         else trimmed(value)
     end;
 
@@ -19,12 +24,22 @@ create or replace temp macro is_timestamp(value) as
         value,
         '^[0-9]{4}-[0-9]{2}-[0-9]{2}([ T]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]+)?)?'
         || '(Z|[+-]([01][0-9]|2[0-3])(:?[0-5][0-9])?)?)?$$'
-    )
-    and substring(value, 1, 4) <> '0000';
+    );
 
--- The instant of a cleaned timestamp; without an offset it is UTC (the session's time zone).
-create or replace temp macro utc_timestamp(value) as
-    case when is_timestamp(value) then try_cast(value as timestamptz) end;
+-- The instant of a cleaned timestamp; without an offset it is UTC (the session's time zone). In the first
+-- and the last year an offset may lead out of 1 to 9999, which is all that Python and Spark know.
+create or replace temp macro instant(value) as
+    case
+        when not is_timestamp(value) then null
+        when value between '0002' and '9999' then try_cast(value as timestamptz)
+        when
+            try_cast(value as timestamptz) between cast('0001-01-01T00:00:00Z' as timestamptz)
+            and cast('9999-12-31T23:59:59.999999Z' as timestamptz)
+            then try_cast(value as timestamptz)
+    end;
+
+-- The same, for SQL that no other engine reads: translators take this name for the clock of MySQL.
+create or replace temp macro utc_timestamp(value) as instant(value);
 
 -- Cleaned text of a date in any accepted form, as YYYY-MM-DD.
 create or replace temp macro iso_date_text(value) as
@@ -49,7 +64,8 @@ create or replace temp macro calendar_date(value) as
 -- The number of a cleaned text: sign, digits, decimal part, exponent. May be infinite when out of range.
 create or replace temp macro number(value) as
     case
-        when regexp_matches(value, '^[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?$$') then try_cast(value as double)
+        when regexp_matches(value, '^[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?$$')
+            then try_cast(value as double)
     end;
 
 -- Whether a number is there and finite.

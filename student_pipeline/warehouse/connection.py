@@ -8,13 +8,25 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
-from dagster import Failure, InitResourceContext, get_dagster_logger
+from dagster import (
+    Backoff,
+    Failure,
+    InitResourceContext,
+    Jitter,
+    OpExecutionContext,
+    RetryPolicy,
+    RetryRequested,
+    get_dagster_logger,
+)
 from dagster_duckdb import DuckDBResource
 from pydantic import Field, PrivateAttr
 
 from student_pipeline.warehouse import sql
 
 SCHEMAS = ("ops", "bronze", "silver", "quarantine", "gold")
+
+RETRIES = RetryPolicy(max_retries=3, delay=1, backoff=Backoff.EXPONENTIAL, jitter=Jitter.PLUS_MINUS)
+"""How often, and after how many seconds, a step is tried again when its error can pass."""
 
 
 class WarehouseBusy(Exception):
@@ -41,6 +53,7 @@ class Warehouse(DuckDBResource):
     )
 
     _connection: duckdb.DuckDBPyConnection | None = PrivateAttr(default=None)
+    _gave_up: str | None = PrivateAttr(default=None)
 
     @property
     def path(self) -> Path:
@@ -67,6 +80,8 @@ class Warehouse(DuckDBResource):
         Raises:
             Failure: the file is held by another process for too long, or is no DuckDB file.
         """
+        if self._gave_up:  # a run waits once, not once a step
+            raise Failure(self._gave_up, allow_retries=False)
         if self._connection is None:
             try:
                 self._connection = connect(
@@ -76,7 +91,8 @@ class Warehouse(DuckDBResource):
                     tell=get_dagster_logger().info,
                 )
             except (WarehouseBusy, duckdb.Error, OSError) as error:
-                raise Failure(_sentence(self.path, error), allow_retries=False) from error
+                self._gave_up = _sentence(self.path, error)
+                raise Failure(self._gave_up, allow_retries=False) from error
         yield self._connection
 
     @contextmanager
@@ -86,10 +102,45 @@ class Warehouse(DuckDBResource):
             connection.begin()
             try:
                 yield connection
+                connection.commit()
             except BaseException:
-                connection.rollback()
+                try:
+                    connection.rollback()
+                except duckdb.Error:  # there is none any more; the next use opens the file anew
+                    self.close()
                 raise
-            connection.commit()
+
+
+@contextmanager
+def tried_again_if_it_can_pass() -> Iterator[None]:
+    """Within a step: have Dagster try the step again, with backoff, after an error that can pass.
+
+    That is an I/O error, or a `Failure` that allows retries (a file changed while it was read).
+    A retry policy on the assets would do so after any error: bad data, our own bugs, Ctrl-C.
+
+    Raises:
+        RetryRequested: the error can pass.
+        KeyboardInterrupt: the run was interrupted while DuckDB worked, which hides that.
+    """
+    try:
+        yield
+    except (Failure, OSError, duckdb.IOException) as error:
+        if isinstance(error, Failure) and not error.allow_retries:
+            raise
+        attempt = OpExecutionContext.get().retry_number + 1
+        raise RetryRequested(RETRIES.max_retries, RETRIES.calculate_delay(attempt)) from error
+    except RuntimeError as error:
+        if str(error) == "Query interrupted":
+            raise KeyboardInterrupt from error
+        raise
+
+
+def sentence_of(error: duckdb.Error) -> str:
+    """What DuckDB says, without the values that it quotes: a student's name must not be logged."""
+    message, _, excerpt = str(error).partition("\n\nLINE ")
+    if isinstance(error, (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException)):
+        return f"{message}\nLINE {excerpt}" if excerpt else message  # of the SQL, not of the data
+    return " ".join(re.sub(r"'.*'|\".*\"", "'…'", message, flags=re.DOTALL).split())
 
 
 def connect(
@@ -141,7 +192,7 @@ def _open_patiently(
         try:
             return duckdb.connect(path, read_only=read_only)
         except duckdb.IOException as error:
-            if "lock" not in str(error):
+            if "Could not set lock" not in str(error):
                 raise
             holder = _holder(str(error))
             if time.monotonic() >= deadline:
@@ -168,4 +219,5 @@ def _holder(message: str) -> str:
 def _sentence(path: Path, error: Exception) -> str:
     if isinstance(error, WarehouseBusy):
         return str(error)
-    return f"The warehouse {path} can't be opened: {str(error).splitlines()[0]}"
+    reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+    return f"The warehouse {path} can't be opened: {reason}"

@@ -2,6 +2,8 @@
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import dagster as dg
@@ -10,18 +12,22 @@ import duckdb
 from student_pipeline import tables
 from student_pipeline.tables import Table
 from student_pipeline.warehouse import sql, strategies
-from student_pipeline.warehouse.connection import Warehouse
+from student_pipeline.warehouse.connection import (
+    Warehouse,
+    sentence_of,
+    tried_again_if_it_can_pass,
+)
 from student_pipeline.warehouse.values import Feed, Refused, Relation, Select
 
 
 class WarehouseIOManager(dg.ConfigurableIOManager):
     """Stores what assets return and gives them what they name.
 
-    An asset may return a `Select` (nothing leaves the engine), a `Feed` of portions from outside, or
-    a pandas DataFrame. Whatever it is, it is written by column name into the table that
-    `tables.py` declares for the asset's key, by that table's strategy: the table is then the old one
-    or the new one, never half. Unlike the stock manager, an empty result makes an empty table, and
-    a result that doesn't fit is refused with the table as it was (dagster issues 13098, 13287,
+    An asset may return a `Select` (nothing leaves the engine), a `Feed` of portions from outside,
+    or a pandas DataFrame. Whatever it is, it is written by column name into the table that
+    `tables.py` declares for the asset's key, by that table's strategy: the table is then the old
+    one or the new one, never half. Unlike the stock manager, an empty result makes an empty table,
+    and a result that doesn't fit is refused with the table as it was (dagster issues 13098, 13287,
     17058, 18746).
 
     An input annotated as `pandas.DataFrame` is loaded; any other is a `Relation`.
@@ -31,23 +37,46 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
 
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:
         table = declared(context.asset_key)
-        if isinstance(obj, Refused):
-            with self.warehouse.transaction() as connection:
-                context.add_output_metadata(_quarantine_metadata(connection, table, context.run_id))
-            return
         started = time.monotonic()
         try:
-            with self.warehouse.transaction() as connection:
-                metadata = self._write(connection, table, obj, context.run_id)
+            with (
+                tried_again_if_it_can_pass(),
+                self._in_the_engine(obj) as result,
+                self.warehouse.transaction() as connection,
+            ):
+                metadata = (
+                    _quarantine_metadata(connection, table, context.run_id)
+                    if isinstance(result, Refused)
+                    else self._write(connection, table, result, context.run_id)
+                )
         except strategies.SchemaMismatch as error:
             raise dg.Failure(str(error), allow_retries=False) from error
-        except (duckdb.ConversionException, duckdb.InvalidInputException) as error:
+        except duckdb.Error as error:
+            # The cause stays out of the log: its message may quote what is in a column.
             raise dg.Failure(
-                f"The result for {table.full_name} does not fit its declaration: "
-                f"{str(error).splitlines()[0]} The table stays as it was.",
+                f"{table.full_name} can't be written and stays as it was. {sentence_of(error)}",
                 allow_retries=False,
-            ) from error
+            ) from None
         context.add_output_metadata({**metadata, "seconds": round(time.monotonic() - started, 3)})
+
+    @contextmanager
+    def _in_the_engine(self, obj: object) -> Iterator[object]:
+        """A frame as a SELECT for as long as it takes to write it; anything else as it is.
+
+        That is outside of the transaction: after an error in it, nothing can be unregistered.
+        """
+        if not _is_frame(obj):
+            yield obj
+            return
+        with self.warehouse.get_connection() as connection:
+            connection.complete()  # DuckDB registers nothing beside a result not read to its end
+            connection.register("frame", obj)
+            try:
+                yield Select("SELECT * FROM frame")
+            finally:
+                with suppress(duckdb.ConnectionException):  # a fatal error closed it
+                    connection.complete()
+                    connection.unregister("frame")
 
     def _write(
         self, connection: duckdb.DuckDBPyConnection, table: Table, obj: object, run_id: str
@@ -63,13 +92,6 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
             metadata |= obj.write(
                 connection, lambda incoming: strategies.write(connection, table, incoming), run_id
             )
-        elif _is_frame(obj):
-            connection.register("frame", obj)
-            try:
-                written = strategies.write(connection, table, "SELECT * FROM frame")
-            finally:
-                connection.unregister("frame")
-            metadata |= {"rows_added": written.added, "rows_removed": written.removed}
         else:
             raise dg.DagsterInvariantViolationError(
                 f"{table.full_name} can be made from a Select, a Feed or a pandas DataFrame, "
@@ -82,10 +104,17 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
         table = declared(context.asset_key)
         if not _wants_frame(context):
             return Relation(table)
-        with self.warehouse.get_connection() as connection:
-            return connection.execute(
-                f"SELECT {sql.names(table.column_names)} FROM {table.full_name}"
-            ).df()
+        try:
+            with self.warehouse.get_connection() as connection:
+                return connection.execute(
+                    f"SELECT {sql.names(table.column_names)} FROM {table.full_name}"
+                ).df()
+        except (duckdb.CatalogException, duckdb.BinderException) as error:
+            raise dg.Failure(
+                f"{table.full_name} can't be loaded: it is not in the warehouse as declared. "
+                "Materialize it first.",
+                allow_retries=False,
+            ) from error
 
 
 def declared(asset_key: dg.AssetKey) -> Table:

@@ -3,12 +3,13 @@
 `incoming` is always a SELECT that yields the table's columns by name, in any order.
 """
 
+import re
 from dataclasses import dataclass
 
 import duckdb
 
 from student_pipeline import tables
-from student_pipeline.tables import Table
+from student_pipeline.tables import DETAILS, Table
 from student_pipeline.warehouse import sql
 
 
@@ -31,7 +32,7 @@ def write(connection: duckdb.DuckDBPyConnection, table: Table, incoming: str) ->
         SchemaMismatch: `incoming` lacks a declared column or has one that is not declared.
         duckdb.Error: a value does not fit its column's type.
     """
-    judged = ("_load_id", "_source_row", "reason", "detail") if table.quarantine else ()
+    judged = ("_load_id", "_source_row", "reason") if table.quarantine else ()
     _require_columns(connection, table, incoming, judged)
     if table.quarantine:
         return _replace_judged(connection, table, table.quarantine, incoming)
@@ -114,7 +115,7 @@ def _replace_judged(
     """The accepted rows become the table, the refused ones the quarantine, in one pass.
 
     `incoming` yields the table's columns, the lineage (`_load_id`, `_source_row`) of the bronze row,
-    and `reason` and `detail`, null for accepted rows. Malformed records never reached bronze: the
+    and `reason`, null for accepted rows. Malformed records never reached bronze: the
     quarantine keeps those as the load left them.
     """
     bronze = f"bronze.{table.source}"
@@ -132,12 +133,25 @@ def _replace_judged(
     connection.execute(f"DELETE FROM {quarantine.full_name} WHERE reason <> 'malformed_record'")
     connection.execute(
         f"INSERT INTO {quarantine.full_name} BY NAME "
-        f"SELECT {raw}, judged.reason, judged.detail FROM judged "
+        f"SELECT {raw}, judged.reason, {_detail(quarantine)} AS detail FROM judged "
         f"JOIN {bronze} AS bronze USING (_load_id, _source_row) "
         "WHERE judged.reason IS NOT NULL ORDER BY _load_id, _source_row"
     )
     connection.execute("DROP TABLE judged")
     return written
+
+
+def _detail(quarantine: Table) -> str:
+    """The SQL of the sentence that tells why a row was refused, with the value as it came."""
+    sentences = []
+    for reason, sentence in DETAILS.items():
+        pieces = re.split(r"\{(\w+)\}", sentence)
+        columns = [quarantine.columns[0].name if name == "id" else name for name in pieces[1::2]]
+        if all(name in quarantine.column_names for name in columns):
+            pieces[1::2] = (f"found(bronze.{sql.identifier(name)})" for name in columns)
+            pieces[::2] = map(sql.literal, pieces[::2])
+            sentences.append(f"WHEN {sql.literal(reason)} THEN {' || '.join(pieces)}")
+    return f"CASE judged.reason {' '.join(sentences)} END"
 
 
 def _identity(table: Table) -> tuple[str, ...]:

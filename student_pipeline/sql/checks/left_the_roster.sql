@@ -1,6 +1,6 @@
 -- Students who are not in the roster file that was loaded last.
-select distinct clean(student_id) as key
-from $students
+select distinct clean(student.student_id) as key
+from $students as student
 where
-    clean(student_id) is not null
-    and clean(student_id) not in (select student_id from ops.latest_roster)
+    clean(student.student_id) is not null
+    and clean(student.student_id) not in (select roster.student_id from ops.latest_roster as roster)

@@ -14,10 +14,10 @@ quarantine as (
 )
 
 select
-    'latest versions in bronze ' || cast(latest_versions as varchar)
-    || ', rows in silver ' || cast(accepted as varchar)
-    || ', refused rows in quarantine ' || cast(refused as varchar) as key
+    'latest versions in bronze ' || cast(bronze.latest_versions as varchar)
+    || ', rows in silver ' || cast(silver.accepted as varchar)
+    || ', refused rows in quarantine ' || cast(quarantine.refused as varchar) as key
 from bronze
 cross join silver
 cross join quarantine
-where latest_versions <> accepted + refused
+where bronze.latest_versions <> silver.accepted + quarantine.refused

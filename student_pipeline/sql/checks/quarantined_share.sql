@@ -1,6 +1,9 @@
 -- Reasons for which more than the given share of a source's rows is quarantined.
 with refused as (
-    select reason, count(*) as refused_rows from $quarantine
+    select
+        reason,
+        count(*) as refused_rows
+    from $quarantine
     group by reason
 ),
 
@@ -9,7 +12,8 @@ everything as (
 )
 
 select
-    reason || ': ' || cast(refused_rows as varchar) || ' of ' || cast(all_rows as varchar) || ' rows' as key
+    refused.reason || ': ' || cast(refused.refused_rows as varchar) || ' of '
+    || cast(everything.all_rows as varchar) || ' rows' as key
 from refused
 cross join everything
-where refused_rows > all_rows * $limit
+where refused.refused_rows > everything.all_rows * $limit

@@ -32,9 +32,15 @@ assessments as (
 ),
 
 days as (
-    select class_id, date from attendance
+    select
+        class_id,
+        date
+    from attendance
     union distinct
-    select class_id, date from assessments
+    select
+        class_id,
+        date
+    from assessments
 )
 
 select

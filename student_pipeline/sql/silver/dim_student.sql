@@ -3,13 +3,12 @@ with typed as (
     select
         _load_id,
         _source_row,
-        student_id as raw_student_id,
         clean(student_id) as student_id,
         clean(name) as name,
         clean(class_id) as class_id,
         clean(grade) as grade,
         clean(status) as status,
-        utc_timestamp(clean(updated_at)) as updated_at
+        instant(clean(updated_at)) as updated_at
     from $students
 )
 
@@ -23,8 +22,5 @@ select
     updated_at,
     _load_id,
     _source_row,
-    case when student_id is null then 'missing_student_id' end as reason,
-    case
-        when student_id is null then 'The student id is missing (found: ' || found(raw_student_id) || ').'
-    end as detail
+    case when student_id is null then 'missing_student_id' end as reason
 from typed

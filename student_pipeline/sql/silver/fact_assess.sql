@@ -4,18 +4,13 @@ with typed as (
         _load_id,
         _source_row,
         _ingested_at,
-        assessment_id as raw_assess_id,
-        student_id as raw_student_id,
-        date as raw_date,
-        score as raw_score,
-        max_score as raw_max_score,
         clean(assessment_id) as assess_id,
         clean(student_id) as student_id,
         coalesce(clean(subject), 'Unknown') as subject,
         calendar_date(clean(date)) as assess_date,
         number(clean(score)) as score,
         case when clean(max_score) is null then 100 else number(clean(max_score)) end as max_score,
-        utc_timestamp(clean(created_at)) as created_at
+        instant(clean(created_at)) as created_at
     from $assessments
 ),
 
@@ -68,22 +63,5 @@ select
     created_at,
     _load_id,
     _source_row,
-    reason,
-    case reason
-        when 'missing_id' then 'The assessment id is missing (found: ' || found(raw_assess_id) || ').'
-        when 'missing_student_id' then 'The student id is missing (found: ' || found(raw_student_id) || ').'
-        when 'unknown_student' then 'No student of the roster has the id ' || found(raw_student_id) || '.'
-        when 'invalid_date' then 'The date ' || found(raw_date) || ' is no date that can be read.'
-        when 'date_out_of_range'
-            then
-                'The date ' || found(raw_date) || ' is before $earliest_date or later than the day after '
-                || 'the row was loaded.'
-        when 'invalid_score' then 'The score ' || found(raw_score) || ' is no finite number.'
-        when 'invalid_max_score'
-            then 'The maximum score ' || found(raw_max_score) || ' is no finite number above 0.'
-        when 'score_out_of_range'
-            then
-                'The score ' || found(raw_score) || ' is below 0 or above the maximum '
-                || coalesce(raw_max_score, '100') || '.'
-    end as detail
+    reason
 from judged

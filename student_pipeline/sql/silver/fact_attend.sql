@@ -4,15 +4,11 @@ with typed as (
         _load_id,
         _source_row,
         _ingested_at,
-        attend_id as raw_attend_id,
-        student_id as raw_student_id,
-        date as raw_date,
-        status as raw_status,
         clean(attend_id) as attend_id,
         clean(student_id) as student_id,
         calendar_date(clean(date)) as attend_date,
         upper(clean(status)) as status_word,
-        utc_timestamp(clean(created_at)) as created_at
+        instant(clean(created_at)) as created_at
     from $attendance
 ),
 
@@ -79,16 +75,5 @@ select
     created_at,
     _load_id,
     _source_row,
-    reason,
-    case reason
-        when 'missing_id' then 'The attendance id is missing (found: ' || found(raw_attend_id) || ').'
-        when 'missing_student_id' then 'The student id is missing (found: ' || found(raw_student_id) || ').'
-        when 'unknown_student' then 'No student of the roster has the id ' || found(raw_student_id) || '.'
-        when 'invalid_date' then 'The date ' || found(raw_date) || ' is no date that can be read.'
-        when 'date_out_of_range'
-            then
-                'The date ' || found(raw_date) || ' is before $earliest_date or later than the day after '
-                || 'the row was loaded.'
-        when 'unknown_status' then 'The status ' || found(raw_status) || ' is none of the known words.'
-    end as detail
+    reason
 from counted

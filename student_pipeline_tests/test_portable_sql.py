@@ -1,0 +1,618 @@
+"""The SELECTs keep to the SQL that means the same on DuckDB and on Spark.
+
+A lint over the parsed SQL, and a translation of every SELECT, its macros written out, into Spark's
+dialect. That both engines give the same rows is for a test with a second engine to show.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from functools import cache
+from importlib.resources import files
+from string import Template
+
+import pytest
+import sqlglot
+from sqlglot import exp
+
+from student_pipeline import tables
+from student_pipeline.settings import EARLIEST_DATE
+from student_pipeline.sources import ATTENDANCE_STATUSES
+from student_pipeline.warehouse import sql
+
+SELECTS = sorted(
+    f"{folder.name}/{file.name}"
+    for folder in files("student_pipeline").joinpath("sql").iterdir()
+    if folder.is_dir()
+    for file in folder.iterdir()
+    if file.name.endswith(".sql")
+)
+
+PLACEHOLDERS: dict[str, object] = {
+    # Relations by their names; checks that serve several tables are looked at with one of them.
+    **{table.name: table.full_name for table in (*tables.BRONZE, *tables.SILVER, *tables.GOLD)},
+    "bronze": "bronze.attendance",
+    "silver": "silver.fact_attend",
+    "quarantine": "quarantine.attendance",
+    "fact": "silver.fact_attend",
+    "id": "attend_id",
+    # Rules.
+    "statuses": sql.vocabulary(ATTENDANCE_STATUSES),
+    "present_statuses": "'PRESENT', 'LATE'",
+    "earliest_date": EARLIEST_DATE,
+    "min_days": 10,
+    "chronic_percent": 10,
+    "limit": 0.05,
+}
+"""What stands for the placeholders of the files."""
+
+COLUMNS = {
+    table.full_name: table.column_names
+    for table in (*tables.TABLES.values(), tables.LATEST_ROSTER, tables.SOURCE_FILES)
+}
+"""Table -> its columns."""
+
+
+def rendered(path: str) -> str:
+    """The SELECT of a file, its placeholders filled in."""
+    return sql.render(path, **PLACEHOLDERS)
+
+
+@cache
+def macros() -> dict[str, tuple[list[str], exp.Expression]]:
+    """Macro -> (parameters, body)."""
+    found = {}
+    for statement in sqlglot.parse(sql.macros(), read="duckdb"):
+        assert isinstance(statement, exp.Create)
+        function = statement.this
+        found[function.this.name] = (
+            [name.name for name in function.expressions],
+            statement.expression,
+        )
+    return found
+
+
+def expanded(select: exp.Expression) -> exp.Expression:
+    """The SELECT with every macro written out, as DuckDB does it."""
+
+    def write_out(node: exp.Expression) -> exp.Expression:
+        if not isinstance(node, exp.Anonymous) or node.name not in macros():
+            return node
+        names, body = macros()[node.name]
+        arguments = dict(zip(names, node.expressions, strict=True))
+
+        def fill_in(part: exp.Expression) -> exp.Expression:
+            if isinstance(part, exp.Column) and not part.table and part.name in arguments:
+                return exp.paren(arguments[part.name].copy())
+            return part
+
+        return exp.paren(body.transform(fill_in).transform(write_out))
+
+    # Arguments first, so that what is filled in has no macro left.
+    return select.transform(write_out).transform(write_out)
+
+
+# --- the lint -------------------------------------------------------------------------------------
+
+INTEGERS = (exp.DType.INT, exp.DType.BIGINT, exp.DType.SMALLINT, exp.DType.TINYINT)
+
+Rule = Callable[[exp.Expression], Iterator[exp.Expression]]
+
+FORBIDDEN_FUNCTIONS: dict[str, tuple[type[exp.Expression], ...]] = {
+    "rounding differs at halves: use a macro": (exp.Round,),
+    "formats differ: cut out the parts with substring": (
+        exp.StrToTime,
+        exp.StrToDate,
+        exp.TimeToStr,
+        exp.StrToUnix,
+    ),
+    "truncated dates are dates or timestamps": (
+        exp.DateTrunc,
+        exp.TimestampTrunc,
+        exp.DatetimeTrunc,
+    ),
+    "interval arithmetic gives dates or timestamps": (
+        exp.Interval,
+        exp.DateAdd,
+        exp.DateSub,
+        exp.TimestampAdd,
+        exp.TimestampSub,
+    ),
+    "days of the week are numbered differently": (
+        exp.DayOfWeek,
+        exp.DayOfWeekIso,
+        exp.Dayname,
+        exp.Week,
+        exp.WeekOfYear,
+        exp.Extract,
+    ),
+    "QUALIFY: rank in a CTE, filter in the next": (exp.Qualify,),
+    "the clock: pass the time in": (
+        exp.CurrentDate,
+        exp.CurrentTimestamp,
+        exp.CurrentTime,
+        exp.UtcTimestamp,
+        exp.Rand,
+    ),
+    "COLUMNS(): write the names out": (exp.Columns,),
+    "whole-number division and remainders by 0 differ": (exp.IntDiv, exp.Mod),
+    "the first value is any value": (exp.First, exp.Last, exp.AnyValue),
+    "lists and structs differ": (
+        exp.Bracket,
+        exp.Struct,
+        exp.Array,
+        exp.Lambda,
+        exp.Unnest,
+        exp.ArrayAgg,
+        exp.GroupConcat,
+    ),
+}
+
+
+def forbidden_functions(select: exp.Expression) -> Iterator[tuple[exp.Expression, str]]:
+    for why, kinds in FORBIDDEN_FUNCTIONS.items():
+        for node in select.find_all(*kinds):
+            yield node, why
+
+
+def unguarded_division(select: exp.Expression) -> Iterator[tuple[exp.Expression, str]]:
+    for node in select.find_all(exp.Div):
+        divisor = node.expression.unnest()
+        if isinstance(divisor, exp.Literal) and float(divisor.this) != 0:
+            continue
+        if not isinstance(divisor, exp.Nullif):
+            yield node, "division by 0 is infinite, or an error: divide by nullif(…, 0)"
+
+
+def uncast_aggregates(select: exp.Expression) -> Iterator[tuple[exp.Expression, str]]:
+    for node in select.find_all(exp.Sum):
+        outside = node.parent
+        while isinstance(outside, (exp.Filter, exp.Window, exp.Paren)):
+            outside = outside.parent
+        if not (isinstance(outside, exp.Cast) and outside.is_type("bigint", "double")):
+            yield node, "sums have other types: cast(sum(…) as bigint)"
+    for node in select.find_all(exp.Avg):
+        if not (isinstance(node.this, exp.Cast) and node.this.is_type("double")):
+            yield node, "averages of decimals differ: avg(cast(… as double))"
+
+
+def careless_casts(select: exp.Expression) -> Iterator[tuple[exp.Expression, str]]:
+    """Casts to whole numbers round or truncate; casts of text that is no date fail or succeed."""
+    whole = (exp.Floor, exp.Sum, exp.Count, exp.Filter, exp.Window, exp.RegexpExtract, exp.Literal)
+    for node in select.find_all(exp.Cast):  # a TRY_CAST is a kind of CAST
+        if node.to.this in INTEGERS and not isinstance(node.this.unnest(), whole):
+            yield node, "whole numbers are rounded or truncated: floor(… + 0.5)"
+        if isinstance(node, exp.TryCast):
+            yield node, "text becomes a value in the macros, behind a regular expression"
+
+
+def engine_s_own_blanks(select: exp.Expression) -> Iterator[tuple[exp.Expression, str]]:
+    for node in select.find_all(exp.Trim):
+        if not node.expression:
+            yield node, "engines trim other blanks: name the characters"
+    for node in select.find_all(exp.RegexpLike, exp.RegexpExtract, exp.RegexpReplace):
+        pattern = node.expression.sql()
+        if re.search(r"\\[sSwWdDbB]|\[:", pattern):
+            yield node, "classes of characters differ: name the characters"
+    for node in select.find_all(exp.RegexpLike):
+        if node.args.get("flag"):
+            yield node, "the flags of a regular expression get lost"
+    for node in select.find_all(exp.RegexpReplace):
+        if node.text("modifiers") != "g":
+            yield node, "Spark replaces all matches: say 'g', and nothing else"
+
+
+def unordered_orders(select: exp.Expression) -> Iterator[tuple[exp.Expression, str]]:
+    for node in select.find_all(exp.Order):
+        if not isinstance(node.parent, (exp.Query, exp.Window)):
+            yield node, "the order in an aggregate gets lost: rank in a window"
+
+
+def dates_apart(select: exp.Expression) -> Iterator[tuple[exp.Expression, str]]:
+    for node in select.find_all(exp.DateDiff):
+        if node.text("unit").upper() != "DAY":
+            yield node, "dates are compared in days"
+
+
+def shorthands(select: exp.Expression) -> Iterator[tuple[exp.Expression, str]]:
+    for group in select.find_all(exp.Group):
+        if group.args.get("all"):
+            yield group, "GROUP BY ALL: write the names out"
+    for order in select.find_all(exp.Ordered):
+        if isinstance(order.this, exp.Var):
+            yield order, "ORDER BY ALL: write the names out"
+    for star in select.find_all(exp.Star):
+        if any(star.args.get(name) for name in ("except_", "replace", "rename")):
+            yield star, "EXCLUDE, REPLACE, RENAME: write the names out"
+    for distinct in select.find_all(exp.Distinct):
+        if distinct.args.get("on"):
+            yield distinct, "DISTINCT ON: rank in a CTE, filter in the next"
+    for join in select.find_all(exp.Join):
+        if join.method or join.args.get("using"):
+            yield join, "joins are written with ON"
+
+
+def unknown_functions(select: exp.Expression) -> Iterator[tuple[exp.Expression, str]]:
+    for node in select.find_all(exp.Anonymous, exp.AnonymousAggFunc):
+        if node.name not in macros():
+            yield node, "a function that no other engine may know"
+
+
+def names_out_of_nowhere(select: exp.Expression) -> Iterator[tuple[exp.Expression, str]]:
+    """Names that are no column of what a SELECT reads: aliases of the same SELECT, most of all."""
+    known: dict[str, tuple[str, ...]] = {}
+    for cte in select.find_all(exp.CTE):
+        known[cte.alias] = outputs(cte.this, known)
+    for scope in select.find_all(exp.Select):
+        sources = sources_of(scope, known)
+        visible = {name for names in sources.values() for name in names}
+        for column in own_columns(scope):
+            if isinstance(column.this, exp.Star):
+                continue
+            if column.name not in (sources.get(column.table, ()) if column.table else visible):
+                yield column, "no column of what is read: an alias of the same SELECT?"
+
+
+def own_columns(scope: exp.Select) -> Iterator[exp.Column]:
+    """The columns that a SELECT names itself, not in its subqueries; ORDER BY may name aliases."""
+
+    def inner(node: exp.Expression) -> bool:
+        return node is not scope and isinstance(node, (exp.Query, exp.CTE))
+
+    order = scope.args.get("order")
+    for node in scope.walk(prune=inner):
+        if isinstance(node, exp.Column) and node.find_ancestor(exp.Select) is scope:
+            by = node.find_ancestor(exp.Order)
+            if by is None or by is not order:
+                yield node
+
+
+def sources_of(scope: exp.Select, known: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """Alias -> columns of everything in FROM and JOIN, and of what stands around a subquery."""
+    found: dict[str, tuple[str, ...]] = {}
+    relations = [scope.args["from_"].this] if scope.args.get("from_") else []
+    relations += [join.this for join in scope.args.get("joins") or []]
+    for relation in relations:
+        if isinstance(relation, exp.Subquery):
+            found[relation.alias] = outputs(relation.this, known)
+        elif isinstance(relation, exp.Values):
+            alias = relation.args["alias"]
+            found[relation.alias] = tuple(column.name for column in alias.columns)
+        else:
+            name = f"{relation.db}.{relation.name}" if relation.db else relation.name
+            found[relation.alias_or_name] = known[name] if name in known else COLUMNS[name]
+    return found
+
+
+def outputs(query: exp.Expression, known: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """The columns that a query gives."""
+    if isinstance(query, exp.SetOperation):
+        return outputs(query.left, known)
+    assert isinstance(query, exp.Select)
+    sources = sources_of(query, known)
+    names: list[str] = []
+    for projection in query.expressions:
+        if isinstance(projection, exp.Star):
+            names += [name for columns in sources.values() for name in columns]
+        elif isinstance(projection, exp.Column) and isinstance(projection.this, exp.Star):
+            names += sources[projection.table]
+        else:
+            names.append(projection.alias_or_name)
+    return tuple(names)
+
+
+LINTS = (
+    forbidden_functions,
+    unguarded_division,
+    uncast_aggregates,
+    careless_casts,
+    engine_s_own_blanks,
+    unordered_orders,
+    dates_apart,
+    shorthands,
+    unknown_functions,
+    names_out_of_nowhere,
+)
+
+
+def problems(query: str) -> list[str]:
+    """What in a SELECT means something else, or nothing, on another engine."""
+    select = sqlglot.parse_one(query, read="duckdb")
+    return [f"{node.sql('duckdb')}: {why}" for lint in LINTS for node, why in lint(select)]
+
+
+# --- what the lint says of the files --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", SELECTS)
+def test_a_select_is_portable(path: str) -> None:
+    assert problems(rendered(path)) == []
+
+
+def test_all_files_are_looked_at() -> None:
+    assert {"silver/fact_attend.sql", "gold/class_daily_performance.sql"} <= set(SELECTS)
+    assert {path.split("/")[0] for path in SELECTS} == {"silver", "gold", "checks"}
+
+
+@pytest.mark.parametrize("path", SELECTS)
+def test_every_placeholder_is_one_of_the_file(path: str) -> None:
+    used = {found["named"] for found in Template.pattern.finditer(sql.text(path)) if found["named"]}
+    assert used <= {*PLACEHOLDERS}
+
+
+@pytest.mark.parametrize("name", macros())
+def test_a_macro_is_portable(name: str) -> None:
+    """Macros are where text is cast; all other rules hold for them, too."""
+    _, body = macros()[name]
+    lints = [lint for lint in LINTS if lint not in (careless_casts, names_out_of_nowhere)]
+    assert [why for lint in lints for _, why in lint(exp.select(body.copy()))] == []
+
+
+@pytest.mark.parametrize("name", sorted({*macros()} - {"utc_timestamp"}))
+def test_a_macro_has_no_name_that_means_something_elsewhere(name: str) -> None:
+    """sqlglot would put that in place of our macro, and say nothing."""
+    arguments = ", ".join(macros()[name][0])
+    (call,) = sqlglot.parse_one(f"select {name}({arguments})", read="duckdb").expressions
+    assert isinstance(call, exp.Anonymous)
+
+
+def test_a_macro_casts_text_behind_a_check_of_its_form() -> None:
+    for name, (_, body) in macros().items():
+        for cast in body.find_all(exp.TryCast):
+            assert cast.find_ancestor(exp.Case), name
+
+
+# Each forbidden form, and beside it how it is written.
+FORMS = {
+    "division": (
+        "select a / b as c from t",
+        "select a / nullif(b, 0) as c from t",
+    ),
+    "division by 0": ("select a / 0 as c from t", "select a / 100 as c from t"),
+    "division in brackets": (
+        "select a / (b + 1) as c from t",
+        "select a / (nullif(b + 1, 0)) as c from t",
+    ),
+    "whole-number division": ("select a // b as c from t", "select a * b as c from t"),
+    "remainder": ("select a % b as c from t", "select a - b as c from t"),
+    "round": ("select round(a, 2) as c from t", "select rounded_2(a) as c from t"),
+    "sum": ("select sum(a) as c from t", "select cast(sum(a) as bigint) as c from t"),
+    "sum with a filter": (
+        "select sum(a) filter (where b > 0) as c from t",
+        "select cast(sum(a) filter (where b > 0) as bigint) as c from t",
+    ),
+    "sum in a window": (
+        "select sum(a) over (partition by b) as c from t",
+        "select cast(sum(a) over (partition by b) as bigint) as c from t",
+    ),
+    "sum as integer": (
+        "select cast(sum(a) as hugeint) as c from t",
+        "select cast(sum(a) as double) as c from t",
+    ),
+    "avg": ("select avg(a) as c from t", "select avg(cast(a as double)) as c from t"),
+    "cast to a whole number": (
+        "select cast(a as integer) as c from t",
+        "select cast(floor(a + 0.5) as integer) as c from t",
+    ),
+    "cast with colons": ("select a::bigint as c from t", "select cast(a as varchar) as c from t"),
+    "text to number": ("select try_cast(a as double) as c from t", "select number(a) as c from t"),
+    "text to date": (
+        "select try_cast(a as date) as c from t",
+        "select calendar_date(a) as c from t",
+    ),
+    "strptime": (
+        "select strptime(a, '%d.%m.%Y') as c from t",
+        "select substring(a, 7, 4) as c from t",
+    ),
+    "strftime": ("select strftime(a, '%Y') as c from t", "select cast(a as varchar) as c from t"),
+    "date_trunc": ("select date_trunc('month', a) as c from t", "select a as c from t"),
+    "interval": (
+        "select a + interval 1 day as c from t",
+        "select date_diff('day', a, b) as c from t",
+    ),
+    "date_add": (
+        "select date_add(a, interval 1 day) as c from t",
+        "select date_diff('day', a, b) > 1 as c from t",
+    ),
+    "months apart": (
+        "select date_diff('month', a, b) as c from t",
+        "select date_diff('day', a, b) as c from t",
+    ),
+    "dayofweek": ("select dayofweek(a) as c from t", "select a as c from t"),
+    "isodow": ("select isodow(a) as c from t", "select a as c from t"),
+    "weekday": ("select weekday(a) as c from t", "select a as c from t"),
+    "extract": ("select extract(dow from a) as c from t", "select a as c from t"),
+    "date_part": ("select date_part('dow', a) as c from t", "select a as c from t"),
+    "current_date": ("select current_date as c from t", "select a as c from t"),
+    "now": ("select now() as c from t", "select a as c from t"),
+    "the clock of MySQL": (
+        "select utc_timestamp(a) as c from t",
+        "select instant(a) as c from t",
+    ),
+    "random": ("select random() as c from t", "select a as c from t"),
+    "trim": ("select trim(a) as c from t", "select trim(a, ' \t\u00a0') as c from t"),
+    "ltrim": ("select ltrim(a) as c from t", "select trimmed(a) as c from t"),
+    "\\s": (
+        r"select regexp_matches(a, '^\s') as c from t",
+        "select regexp_matches(a, '^[ \t]') as c from t",
+    ),
+    "\\d": (
+        r"select regexp_extract(a, '\d+') as c from t",
+        "select regexp_extract(a, '[0-9]+') as c from t",
+    ),
+    "a class of characters": (
+        "select regexp_replace(a, '[[:space:]]', '') as c from t",
+        "select regexp_replace(a, '[ ]', '', 'g') as c from t",
+    ),
+    "a flag": (
+        "select regexp_matches(a, 'x', 'i') as c from t",
+        "select regexp_matches(a, '[xX]') as c from t",
+    ),
+    "the first match": (
+        "select regexp_replace(a, 'x', '') as c from t",
+        "select regexp_replace(a, 'x', '', 'g') as c from t",
+    ),
+    "a flag in a replacement": (
+        "select regexp_replace(a, 'x', '', 'gi') as c from t",
+        "select regexp_replace(a, '[xX]', '', 'g') as c from t",
+    ),
+    "~": (r"select a ~ '\w' as c from t", "select a like 'x%' as c from t"),
+    "list": (
+        "select list(a order by b) as c from t",
+        "select row_number() over (order by b) as c from t",
+    ),
+    "string_agg": ("select string_agg(a, ',' order by b) as c from t", "select max(a) as c from t"),
+    "first": ("select first(a order by b) as c from t", "select min(a) as c from t"),
+    "within group": (
+        "select percentile_cont(0.5) within group (order by a) as c from t",
+        "select median(a) as c from t",
+    ),
+    "max with an order": (
+        "select max(a order by b) as c from t",
+        "select arg_max(a, b) as c from t",
+    ),
+    "any_value": ("select any_value(a) as c from t", "select min(a) as c from t"),
+    "hash": ("select hash(a) as c from t", "select md5(a) as c from t"),
+    "an unknown function": ("select foo(a) as c from t", "select clean(a) as c from t"),
+    "an unknown aggregate": ("select product(a) as c from t", "select count(*) as c from t"),
+    "qualify": (
+        "select a from t qualify row_number() over (partition by a order by b) = 1",
+        "with r as (select a, row_number() over (partition by a order by b) as n from t) "
+        "select a from r where n = 1",
+    ),
+    "group by all": (
+        "select a, count(*) as c from t group by all",
+        "select a, count(*) as c from t group by a",
+    ),
+    "order by all": ("select a from t order by all", "select a from t order by a"),
+    "exclude": ("select * exclude (a) from t", "select * from t"),
+    "replace": ("select * replace (1 as a) from t", "select t.* from t"),
+    "rename": ("select * rename (a as c) from t", "select a as c from t"),
+    "columns": ("select columns(*) from t", "select a, b from t"),
+    "distinct on": ("select distinct on (a) a, b from t", "select distinct a, b from t"),
+    "using": (
+        "select t.a from t join t as u using (a)",
+        "select t.a from t join t as u on t.a = u.a",
+    ),
+    "natural join": (
+        "select t.a from t natural join t as u",
+        "select t.a from t cross join t as u",
+    ),
+    "asof join": (
+        "select t.a from t asof join t as u on t.a >= u.a",
+        "select t.a from t left join t as u on t.a >= u.a",
+    ),
+    "a list": ("select [a, b] as c from t", "select a in (1, 2) as c from t"),
+    "an element": ("select a[1] as c from t", "select split_part(a, ',', 1) as c from t"),
+    "lateral alias": ("select a + 1 as c, c + 1 as d from t", "select a + 1 as c from t"),
+    "alias in where": (
+        "select a + 1 as c from t where c > 1",
+        "select a + 1 as c from t where a + 1 > 1",
+    ),
+    "alias in having": (
+        "select a, count(*) as n from t group by a having n > 1",
+        "select a, count(*) as n from t group by a having count(*) > 1",
+    ),
+    "alias in group by": (
+        "select a + 1 as c, count(*) as n from t group by c",
+        "select a + 1 as c, count(*) as n from t group by a + 1",
+    ),
+    "alias in a window": (
+        "select a + 1 as c, row_number() over (order by c) as n from t",
+        "select a + 1 as c, row_number() over (order by a) as n from t order by c",
+    ),
+    "alias in a CTE": (
+        "with r as (select a as c, c + 1 as d from t) select c, d from r",
+        "with r as (select a as c, b + 1 as d from t) select c, d from r",
+    ),
+    "alias of a subquery": (
+        "select s.c from (select a as c, c as d from t) as s",
+        "select s.c from (select a as c, b as d from t) as s",
+    ),
+    "a column of another table": (
+        "select u.c from t as u",
+        "select u.a from t as u",
+    ),
+}
+
+
+@pytest.fixture
+def table_t(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table with the columns a and b."""
+    monkeypatch.setitem(COLUMNS, "t", ("a", "b"))
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_form_that_differs_is_caught(table_t: None, name: str) -> None:
+    forbidden, _ = FORMS[name]
+    assert problems(forbidden) != []
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_the_form_that_does_not_differ_is_let_through(table_t: None, name: str) -> None:
+    _, allowed = FORMS[name]
+    assert problems(allowed) == []
+
+
+# --- Spark ----------------------------------------------------------------------------------------
+
+
+def in_spark(select: str) -> str:
+    """The SELECT in Spark's dialect, its macros written out.
+
+    Raises:
+        sqlglot.UnsupportedError: Spark has nothing like it.
+    """
+    written_out = expanded(sqlglot.parse_one(select, read="duckdb"))
+    return written_out.sql("spark", unsupported_level=sqlglot.ErrorLevel.RAISE)
+
+
+def unknown_in_spark(select: str) -> list[str]:
+    """The functions that stay as they were, for no one knows them."""
+    again = sqlglot.parse_one(in_spark(select), read="spark")
+    return [node.name for node in again.find_all(exp.Anonymous, exp.AnonymousAggFunc)]
+
+
+@pytest.mark.parametrize("path", SELECTS)
+def test_a_select_can_be_said_in_spark(path: str) -> None:
+    assert unknown_in_spark(rendered(path)) == []
+
+
+def test_written_out_macros_mean_what_they_meant() -> None:
+    """The same values in DuckDB, with its own macros and with ours written out."""
+    import duckdb
+
+    texts = [
+        "",
+        " N/A ",
+        "2026-02-30",
+        "5/4/2026",
+        "Grade 10",
+        "1e3",
+        "2026-05-04T08:00+02:00",
+        "x",
+    ]
+    calls = [
+        "clean(a)",
+        "calendar_date(clean(a))",
+        "instant(clean(a))",
+        "number(clean(a))",
+        "grade_level(clean(a))",
+        "found(a)",
+        "percentage(number(clean(a)), 7)",
+        "mean_of_hundredths(hundredths(abs(number(clean(a)))), 3)",
+        "share(length(a), length(trimmed(a)) - 1)",
+    ]
+    query = f"select {', '.join(calls)} from texts"
+    written_out = expanded(sqlglot.parse_one(query, read="duckdb"))
+    assert not [node for node in written_out.find_all(exp.Anonymous) if node.name in macros()]
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("create table texts as select unnest(?::varchar[]) as a", [texts])
+        plain = connection.execute(written_out.sql("duckdb")).fetchall()
+        connection.execute(sql.macros())
+        assert connection.execute(query).fetchall() == plain
+
+
+def test_a_function_that_spark_does_not_have_is_noticed() -> None:
+    assert unknown_in_spark("select a from t") == []
+    assert unknown_in_spark("select foo(a) from t") == ["FOO"]

@@ -97,8 +97,9 @@ def _sample(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     # Asked to end, a run ends as one that was interrupted: recorded as failed, locks let go.
-    for name in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(name, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` has it
+            signal.signal(number, signal.default_int_handler)
     use_default_places()
     _require_usable_places()
     _settle_dagster_home()

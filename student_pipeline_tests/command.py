@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -83,8 +84,10 @@ class Installation:
         path.write_text(content, encoding="utf-8")
         return path
 
-    def command(self, *arguments: str, cwd: Path | None = None, **environment: str) -> Outcome:
-        """Run `student-pipeline` with these arguments to its end."""
+    def command(
+        self, *arguments: str, cwd: Path | str | None = None, **environment: str
+    ) -> Outcome:
+        """Run `student-pipeline` with these arguments (and variables) to its end."""
         done = subprocess.run(
             [sys.executable, "-m", "student_pipeline.cli", *arguments],
             cwd=cwd or self.folder,
@@ -96,12 +99,13 @@ class Installation:
         )
         return Outcome(done.returncode, done.stdout, done.stderr)
 
-    def start(self, *arguments: str) -> "subprocess.Popen[str]":
-        """Start `student-pipeline` with these arguments."""
+    def start(self, *arguments: str, nohup: bool = False) -> "subprocess.Popen[str]":
+        """Start `student-pipeline` with these arguments, as `nohup` does if that is asked for."""
         return subprocess.Popen(
             [sys.executable, "-m", "student_pipeline.cli", *arguments],
             cwd=self.folder,
             env=self.environment(),
+            preexec_fn=_ignore_hangup if nohup else None,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             encoding="utf-8",
@@ -123,6 +127,10 @@ class Installation:
 
     def tables(self) -> dict[str, list[tuple[Any, ...]]]:
         return tables(self.warehouse)
+
+
+def _ignore_hangup() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def clean_environment() -> dict[str, str]:

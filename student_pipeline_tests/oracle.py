@@ -458,7 +458,7 @@ def json_record(text: str, source: str) -> tuple[Record, set[str]]:
     """
     value = parse_json(text)
     if not isinstance(value, dict):
-        raise ValueError("no JSON object")
+        raise ValueError("no JSON object")  # noqa: TRY004
     members = split_json(text)
     matched = match_header([key or "" for key, _ in members], source)
 

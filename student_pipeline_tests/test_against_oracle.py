@@ -30,7 +30,7 @@ def assert_same_rows(table: str, ours: list[dict[str, Any]], theirs: list[dict[s
     left, right = sorted(map(_comparable, ours)), sorted(map(_comparable, theirs))
     only_ours = [row for row in left if row not in set(right)]
     only_theirs = [row for row in right if row not in set(left)]
-    assert not only_ours and not only_theirs, (
+    assert only_ours + only_theirs == [], (
         f"{table}: only here {only_ours[:3]}, only in the oracle {only_theirs[:3]}"
     )
     assert len(left) == len(right), table

@@ -21,6 +21,7 @@ from student_pipeline.ingest.errors import FileRefused
 from student_pipeline.ingest.layout import HeaderMatcher
 from student_pipeline.sources import SOURCES
 from student_pipeline_tests.pipeline import School
+from student_pipeline_tests.test_delivery import load
 
 Aliases = Mapping[str, Sequence[str]]
 
@@ -96,7 +97,7 @@ PEOPLE = [
     {"student_id": "3", "name": "Ann"},
 ]
 
-# --- encodings --------------------------------------------------------------------------------------
+# --- encodings ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -123,7 +124,11 @@ def test_windows_1252_when_it_is_no_utf_8(tmp_path: Path) -> None:
 
 def test_the_encoding_holds_for_json_too(tmp_path: Path) -> None:
     content = '[{"student_id": 1, "name": "Zoë"}]'
-    for codec, encoding in (("cp1252", "windows-1252"), ("utf-16", "utf-16"), ("utf-8-sig", "utf-8")):
+    for codec, encoding in (
+        ("cp1252", "windows-1252"),
+        ("utf-16", "utf-16"),
+        ("utf-8-sig", "utf-8"),
+    ):
         found = read(tmp_path, "students.json", content.encode(codec))
         assert found.rows == [{"student_id": "1", "name": "Zoë"}]
         assert found.encoding == encoding
@@ -219,7 +224,7 @@ def test_odd_characters_come_through_unchanged(tmp_path: Path) -> None:
     assert [row["name"] for row in found.rows] == [odd, "x"]
 
 
-# --- packed -----------------------------------------------------------------------------------------
+# --- packed ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["students.csv.gz", "students.CSV.GZ", "students_1.tsv.gz"])
@@ -256,7 +261,7 @@ def test_a_broken_packed_file_is_refused(tmp_path: Path, content: bytes) -> None
     assert message.startswith("Expected a gzip file, found one that is broken or incomplete")
 
 
-# --- nothing in it ----------------------------------------------------------------------------------
+# --- nothing in it --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("extension", ["csv", "tsv", "json", "parquet", "csv.gz", "json.gz"])
@@ -309,7 +314,7 @@ def test_blanks_alone_are_refused(tmp_path: Path, name: str, content: str, sente
     assert refusal(tmp_path, name, content) == sentence
 
 
-# --- end to end -------------------------------------------------------------------------------------
+# --- end to end -----------------------------------------------------------------------------------
 
 
 def test_the_ledger_says_how_a_file_was_read(school: School) -> None:
@@ -319,7 +324,7 @@ def test_the_ledger_says_how_a_file_was_read(school: School) -> None:
     school.deliver("students/4.csv.gz", gzip.compress("student_id,name\n4,Zoë\n".encode()))
     school.deliver("students/5.jsonl", "")
     school.deliver("students/6.csv", "student_id,name\n")
-    assert school.run().success
+    load(school)
     assert school.query("SELECT path, encoding, rows_read FROM ops.source_files ORDER BY path") == [
         ("students/1.csv", "utf-8", 1),
         ("students/2.csv", "windows-1252", 1),

@@ -51,7 +51,7 @@ def names(columns: Iterable[str], alias: str = "") -> str:
 @cache
 def text(path: str) -> str:
     """The text of a file below `student_pipeline/sql`."""
-    return files("student_pipeline").joinpath("sql", path).read_text(encoding="utf-8")
+    return files("student_pipeline").joinpath("sql").joinpath(path).read_text(encoding="utf-8")
 
 
 def render(path: str, **values: object) -> str:

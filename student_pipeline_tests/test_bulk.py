@@ -92,7 +92,7 @@ FIELD = st.one_of(
             "\u00a0",
         ]
     ),
-    st.text(st.characters(exclude_characters='\r\n"', codec="utf-8"), max_size=6),
+    st.text(st.characters(exclude_characters='"', exclude_categories=("Cc", "Cs")), max_size=6),
     st.text("ab \t;|,'\\#", max_size=5),
 )
 HEADERS = st.sampled_from(
@@ -136,7 +136,7 @@ def test_delimited_text(readers: Readers) -> None:
         readers.assert_same("students.csv", content)
 
     compare()
-    assert readers.taken[True] > 30
+    assert readers.taken[True] > 20
 
 
 def test_any_text_below_a_header(readers: Readers) -> None:

@@ -197,6 +197,9 @@ def test_lines_are_counted_as_an_editor_counts_them(tmp_path: Path) -> None:
         (['1,"Ann', "2,B", '3,C "x" y', "4,D"], ["2", "3", "4"], {2: '1,"Ann'}),
         # One that a later line closes where a field may end: the lines between are in the field.
         (['1,"Ann', '2,Bob"', "3,Cid"], ["1", "3"], {}),
+        # Broken quoting, and then a quote that nothing closes.
+        (['","x" ,"', "2,Bob"], ["2"], {2: '","x" ,"'}),
+        (['"1"x,"', '2,Bob"', "3,Cid"], ["2", "3"], {2: '"1"x,"'}),
         # A wrong number of fields over several lines is one record.
         (['1,"A\nn",x', "2,Bob"], ["2"], {2: '1,"A\nn",x'}),
     ],
@@ -207,7 +210,7 @@ def test_broken_quoting_does_not_swallow_the_lines_below(
     found = roster(tmp_path, "\n".join(["student_id,name", *lines, ""]))
     assert found.ids == ids
     assert {line: raw for line, _, raw in found.malformed} == malformed
-    if not any("x" in raw for raw in malformed.values()):
+    if not any("x\n" in raw for raw in malformed.values()):
         for line, sentence, _ in found.malformed:
             assert sentence == f"Line {line}: a quoted field does not end where it should."
 

@@ -5,7 +5,7 @@ dialect. That both engines give the same rows is for a test with a second engine
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 from string import Template
@@ -58,7 +58,7 @@ def rendered(path: str) -> str:
 
 
 @cache
-def macros() -> dict[str, tuple[list[str], exp.Expression]]:
+def macros() -> dict[str, tuple[list[str], exp.Expr]]:
     """Macro -> (parameters, body)."""
     found = {}
     for statement in sqlglot.parse(sql.macros(), read="duckdb"):
@@ -71,16 +71,16 @@ def macros() -> dict[str, tuple[list[str], exp.Expression]]:
     return found
 
 
-def expanded(select: exp.Expression) -> exp.Expression:
+def expanded(select: exp.Expr) -> exp.Expr:
     """The SELECT with every macro written out, as DuckDB does it."""
 
-    def write_out(node: exp.Expression) -> exp.Expression:
+    def write_out(node: exp.Expr) -> exp.Expr:
         if not isinstance(node, exp.Anonymous) or node.name not in macros():
             return node
         names, body = macros()[node.name]
         arguments = dict(zip(names, node.expressions, strict=True))
 
-        def fill_in(part: exp.Expression) -> exp.Expression:
+        def fill_in(part: exp.Expr) -> exp.Expr:
             if isinstance(part, exp.Column) and not part.table and part.name in arguments:
                 return exp.paren(arguments[part.name].copy())
             return part
@@ -95,9 +95,7 @@ def expanded(select: exp.Expression) -> exp.Expression:
 
 INTEGERS = (exp.DType.INT, exp.DType.BIGINT, exp.DType.SMALLINT, exp.DType.TINYINT)
 
-Rule = Callable[[exp.Expression], Iterator[exp.Expression]]
-
-FORBIDDEN_FUNCTIONS: dict[str, tuple[type[exp.Expression], ...]] = {
+FORBIDDEN_FUNCTIONS: dict[str, tuple[type[exp.Expr], ...]] = {
     "rounding differs at halves: use a macro": (exp.Round,),
     "formats differ: cut out the parts with substring": (
         exp.StrToTime,
@@ -148,13 +146,13 @@ FORBIDDEN_FUNCTIONS: dict[str, tuple[type[exp.Expression], ...]] = {
 }
 
 
-def forbidden_functions(select: exp.Expression) -> Iterator[tuple[exp.Expression, str]]:
+def forbidden_functions(select: exp.Expr) -> Iterator[tuple[exp.Expr, str]]:
     for why, kinds in FORBIDDEN_FUNCTIONS.items():
         for node in select.find_all(*kinds):
             yield node, why
 
 
-def unguarded_division(select: exp.Expression) -> Iterator[tuple[exp.Expression, str]]:
+def unguarded_division(select: exp.Expr) -> Iterator[tuple[exp.Expr, str]]:
     for node in select.find_all(exp.Div):
         divisor = node.expression.unnest()
         if isinstance(divisor, exp.Literal) and float(divisor.this) != 0:
@@ -163,19 +161,19 @@ def unguarded_division(select: exp.Expression) -> Iterator[tuple[exp.Expression,
             yield node, "division by 0 is infinite, or an error: divide by nullif(…, 0)"
 
 
-def uncast_aggregates(select: exp.Expression) -> Iterator[tuple[exp.Expression, str]]:
+def uncast_aggregates(select: exp.Expr) -> Iterator[tuple[exp.Expr, str]]:
     for node in select.find_all(exp.Sum):
         outside = node.parent
         while isinstance(outside, (exp.Filter, exp.Window, exp.Paren)):
             outside = outside.parent
         if not (isinstance(outside, exp.Cast) and outside.is_type("bigint", "double")):
             yield node, "sums have other types: cast(sum(…) as bigint)"
-    for node in select.find_all(exp.Avg):
-        if not (isinstance(node.this, exp.Cast) and node.this.is_type("double")):
-            yield node, "averages of decimals differ: avg(cast(… as double))"
+    for mean in select.find_all(exp.Avg):
+        if not (isinstance(mean.this, exp.Cast) and mean.this.is_type("double")):
+            yield mean, "averages of decimals differ: avg(cast(… as double))"
 
 
-def careless_casts(select: exp.Expression) -> Iterator[tuple[exp.Expression, str]]:
+def careless_casts(select: exp.Expr) -> Iterator[tuple[exp.Expr, str]]:
     """Casts to whole numbers round or truncate; casts of text that is no date fail or succeed."""
     whole = (exp.Floor, exp.Sum, exp.Count, exp.Filter, exp.Window, exp.RegexpExtract, exp.Literal)
     for node in select.find_all(exp.Cast):  # a TRY_CAST is a kind of CAST
@@ -185,35 +183,35 @@ def careless_casts(select: exp.Expression) -> Iterator[tuple[exp.Expression, str
             yield node, "text becomes a value in the macros, behind a regular expression"
 
 
-def engine_s_own_blanks(select: exp.Expression) -> Iterator[tuple[exp.Expression, str]]:
-    for node in select.find_all(exp.Trim):
-        if not node.expression:
-            yield node, "engines trim other blanks: name the characters"
-    for node in select.find_all(exp.RegexpLike, exp.RegexpExtract, exp.RegexpReplace):
-        pattern = node.expression.sql()
-        if re.search(r"\\[sSwWdDbB]|\[:", pattern):
-            yield node, "classes of characters differ: name the characters"
-    for node in select.find_all(exp.RegexpLike):
-        if node.args.get("flag"):
-            yield node, "the flags of a regular expression get lost"
-    for node in select.find_all(exp.RegexpReplace):
-        if node.text("modifiers") != "g":
-            yield node, "Spark replaces all matches: say 'g', and nothing else"
+def engine_s_own_blanks(select: exp.Expr) -> Iterator[tuple[exp.Expr, str]]:
+    for trim in select.find_all(exp.Trim):
+        if not trim.expression:
+            yield trim, "engines trim other blanks: name the characters"
 
 
-def unordered_orders(select: exp.Expression) -> Iterator[tuple[exp.Expression, str]]:
+def loose_patterns(select: exp.Expr) -> Iterator[tuple[exp.Expr, str]]:
+    for search in select.find_all(exp.RegexpLike, exp.RegexpExtract, exp.RegexpReplace):
+        if re.search(r"\\[sSwWdDbB]|\[:", search.expression.sql()):
+            yield search, "classes of characters differ: name the characters"
+        if search.args.get("flag"):
+            yield search, "the flags of a regular expression get lost"
+        if isinstance(search, exp.RegexpReplace) and search.text("modifiers") != "g":
+            yield search, "Spark replaces all matches: say 'g', and nothing else"
+
+
+def unordered_orders(select: exp.Expr) -> Iterator[tuple[exp.Expr, str]]:
     for node in select.find_all(exp.Order):
         if not isinstance(node.parent, (exp.Query, exp.Window)):
             yield node, "the order in an aggregate gets lost: rank in a window"
 
 
-def dates_apart(select: exp.Expression) -> Iterator[tuple[exp.Expression, str]]:
+def dates_apart(select: exp.Expr) -> Iterator[tuple[exp.Expr, str]]:
     for node in select.find_all(exp.DateDiff):
         if node.text("unit").upper() != "DAY":
             yield node, "dates are compared in days"
 
 
-def shorthands(select: exp.Expression) -> Iterator[tuple[exp.Expression, str]]:
+def shorthands(select: exp.Expr) -> Iterator[tuple[exp.Expr, str]]:
     for group in select.find_all(exp.Group):
         if group.args.get("all"):
             yield group, "GROUP BY ALL: write the names out"
@@ -231,13 +229,13 @@ def shorthands(select: exp.Expression) -> Iterator[tuple[exp.Expression, str]]:
             yield join, "joins are written with ON"
 
 
-def unknown_functions(select: exp.Expression) -> Iterator[tuple[exp.Expression, str]]:
+def unknown_functions(select: exp.Expr) -> Iterator[tuple[exp.Expr, str]]:
     for node in select.find_all(exp.Anonymous, exp.AnonymousAggFunc):
         if node.name not in macros():
             yield node, "a function that no other engine may know"
 
 
-def names_out_of_nowhere(select: exp.Expression) -> Iterator[tuple[exp.Expression, str]]:
+def names_out_of_nowhere(select: exp.Expr) -> Iterator[tuple[exp.Expr, str]]:
     """Names that are no column of what a SELECT reads: aliases of the same SELECT, most of all."""
     known: dict[str, tuple[str, ...]] = {}
     for cte in select.find_all(exp.CTE):
@@ -255,7 +253,7 @@ def names_out_of_nowhere(select: exp.Expression) -> Iterator[tuple[exp.Expressio
 def own_columns(scope: exp.Select) -> Iterator[exp.Column]:
     """The columns that a SELECT names itself, not in its subqueries; ORDER BY may name aliases."""
 
-    def inner(node: exp.Expression) -> bool:
+    def inner(node: exp.Expr) -> bool:
         return node is not scope and isinstance(node, (exp.Query, exp.CTE))
 
     order = scope.args.get("order")
@@ -283,7 +281,7 @@ def sources_of(scope: exp.Select, known: dict[str, tuple[str, ...]]) -> dict[str
     return found
 
 
-def outputs(query: exp.Expression, known: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+def outputs(query: exp.Expr, known: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
     """The columns that a query gives."""
     if isinstance(query, exp.SetOperation):
         return outputs(query.left, known)
@@ -306,6 +304,7 @@ LINTS = (
     uncast_aggregates,
     careless_casts,
     engine_s_own_blanks,
+    loose_patterns,
     unordered_orders,
     dates_apart,
     shorthands,

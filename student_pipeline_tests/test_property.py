@@ -165,7 +165,7 @@ def first_step(seed: int) -> Step:
 sequences = st.builds(
     lambda seed, rest: [first_step(seed), *rest],
     st.integers(0, 10**6),
-    st.lists(steps, min_size=1, max_size=3),
+    st.lists(steps, min_size=1, max_size=2),
 )
 
 

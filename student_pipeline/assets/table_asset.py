@@ -13,7 +13,10 @@ from student_pipeline.warehouse.connection import tried_again_if_it_can_pass
 from student_pipeline.warehouse.values import Refused
 
 POOL = "duckdb"
-"""The concurrency pool of everything that opens the warehouse; `dagster.yaml` limits it to one."""
+"""The concurrency pool of everything that opens the warehouse.
+
+It needs no limit, since a run waits for the warehouse itself; a deployment may still set one.
+"""
 
 OWNERS = {
     "bronze": ["team:data-engineering"],

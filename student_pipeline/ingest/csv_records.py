@@ -201,12 +201,14 @@ def _read_again(lines: _Lines, error: csv.Error, delimiter: str) -> tuple[list[s
     if _is_bare_cr(error) or (isinstance(error, _TooLong) and not swallowed):
         return [], _problem(error)
     lines.give_back_all_but_first()
-    if swallowed or "end of data" in str(error):
-        return [], "a quoted field does not end where it should"
+    lenient = csv.reader([lines.taken[0], "\n"], delimiter=delimiter)
     try:
-        return next(csv.reader(lines.taken, delimiter=delimiter)), ""
+        fields = next(lenient)
     except csv.Error as second:
         return [], _problem(second)
+    if swallowed or lenient.line_num > 1:
+        return [], "a quoted field does not end where it should"
+    return fields, ""
 
 
 def _is_bare_cr(error: csv.Error) -> bool:

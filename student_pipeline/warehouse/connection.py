@@ -2,9 +2,10 @@
 
 import os
 import re
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
@@ -68,7 +69,8 @@ class Warehouse(DuckDBResource):
             self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the file; the next use opens it again."""
+        self._gave_up = None
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -102,13 +104,20 @@ class Warehouse(DuckDBResource):
             connection.begin()
             try:
                 yield connection
-                connection.commit()
+                _commit(connection)
             except BaseException:
                 try:
                     connection.rollback()
                 except duckdb.Error:  # there is none any more; the next use opens the file anew
                     self.close()
                 raise
+
+
+def _commit(connection: duckdb.DuckDBPyConnection) -> None:
+    try:
+        connection.commit()
+    except duckdb.TransactionException as error:  # with one writer, nothing else can fail it
+        raise duckdb.IOException(str(error)) from error
 
 
 @contextmanager
@@ -167,6 +176,8 @@ def connect(
     """
     if not read_only:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            _create(path)
     connection = _open_patiently(path, read_only, timeout_seconds, tell)
     try:
         connection.execute("SET TimeZone = 'UTC'")
@@ -180,6 +191,17 @@ def connect(
         connection.close()
         raise
     return connection
+
+
+def _create(path: Path) -> None:
+    """Make an empty warehouse, whole at once: a half-written file could never be opened again."""
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        draft = Path(folder) / path.name
+        duckdb.connect(draft).close()
+        # Unlike a rename, a link never replaces what another run just made. Where the file system
+        # has none, DuckDB makes the file when it opens it.
+        with suppress(OSError):
+            os.link(draft, path)
 
 
 def _open_patiently(

@@ -70,9 +70,8 @@ def macros() -> str:
 
 def vocabulary(meanings: dict[str, list[str]]) -> str:
     """A relation (word, meaning) of a vocabulary, the words in upper case."""
+    meaning_of = {word.upper(): meaning for meaning, words in meanings.items() for word in words}
     rows = ", ".join(
-        f"({literal(word.upper())}, {literal(meaning)})"
-        for meaning, words in meanings.items()
-        for word in dict.fromkeys(words)
+        f"({literal(word)}, {literal(meaning)})" for word, meaning in meaning_of.items()
     )
     return f"(select * from (values {rows}) as v (word, meaning))"

@@ -145,7 +145,9 @@ def table_row(name: str, cost: Cost, ratio: float | None) -> str:
 
 def main() -> None:
     """Run both contests and write `results/README.md`."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--attendance", type=int, default=10_000_000, metavar="N")
     parser.add_argument("--rounds", type=int, default=3, metavar="N")
     parser.add_argument("--folder", type=Path, help="where to work (default: a temporary folder)")

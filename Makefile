@@ -36,7 +36,7 @@ lint: $(READY)  ## Check format, lint, types and SQL.
 
 .PHONY: coverage
 coverage: $(READY)  ## Run the tests and measure how much of the package they execute.
-	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=95
+	$(BIN)/python -m pytest --durations=10 --cov --cov-report=term --cov-fail-under=95
 
 .PHONY: bench
 bench: $(READY)  ## Measure speed and memory against a bare DuckDB script and an empty job.

@@ -8,6 +8,7 @@ and dates only, never a student's name.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from fractions import Fraction
 from typing import Any
 
 import dagster as dg
@@ -310,7 +311,7 @@ def _row_count_kept(table: Table) -> Callable[[Surroundings], Finding]:
     def find(around: Surroundings) -> Finding:
         rows, before, _, _ = _state(around, table)
         limit = around.rules.row_drop_warning_share
-        if before and rows < before * (1 - limit):
+        if before and before - rows > Fraction(str(limit)) * before:
             return Finding(
                 False,
                 f"{table.full_name} has {rows:,} rows, {before:,} before: "
@@ -665,9 +666,9 @@ def _student_checks(table: Table) -> list[Check]:
         _gold_check(
             table,
             "no_student_missing",
-            "Every student has a summary, and nobody else.",
+            "Every student has a summary, with class and activity as in silver; nobody else has.",
             "No student is missing.",
-            "students are missing or unknown",
+            "students are missing, unknown or in another class",
         ),
     ]
 

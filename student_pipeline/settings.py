@@ -6,7 +6,6 @@ root (or the file that `STUDENT_PIPELINE_RULES` names). Both become Dagster conf
 """
 
 import os
-import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import yaml
 from dagster import ConfigurableResource
 from pydantic import Field, ValidationError, field_validator
 
-from student_pipeline.sources import ATTENDANCE_STATUSES, SOURCES
+from student_pipeline.sources import ATTENDANCE_STATUSES, SOURCES, essence
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 """The checkout; relative defaults are relative to it, wherever a command was started."""
@@ -113,14 +112,14 @@ class Rules(ConfigurableResource):
                     raise ValueError(
                         f"'{column}' is no column of {source}; columns are {', '.join(known)}"
                     )
-            meaning = {_essence(own): name for name in known for own in (name, *known[name])}
+            meaning = {essence(own): name for name in known for own in (name, *known[name])}
             for column, aliases in columns.items():
                 for alias in aliases:
-                    if not _essence(alias):
+                    if not essence(alias):
                         raise ValueError(f"'{alias}' has neither letters nor digits")
-                    if meaning.setdefault(_essence(alias), column) != column:
+                    if meaning.setdefault(essence(alias), column) != column:
                         raise ValueError(
-                            f"'{alias}' means {meaning[_essence(alias)]} and {column} of {source}"
+                            f"'{alias}' means {meaning[essence(alias)]} and {column} of {source}"
                         )
         return value
 
@@ -156,11 +155,6 @@ class Rules(ConfigurableResource):
                 f"'{value}' is no time zone; expected a name like Europe/Paris"
             ) from None
         return value
-
-
-def _essence(header: str) -> str:
-    """What of a header name counts: its letters and digits, as `ingest.layout` matches them."""
-    return re.sub(r"[\W_]", "", header).casefold()
 
 
 def load_rules() -> Rules:

@@ -1,5 +1,6 @@
 """What schools deliver: the three sources, their columns and the words in them."""
 
+import re
 from dataclasses import dataclass
 
 FORMATS = ("csv", "tsv", "json", "jsonl", "ndjson", "parquet")
@@ -15,6 +16,11 @@ ATTENDANCE_STATUSES = {
 
 PRESENT_STATUSES = ("PRESENT", "LATE")
 """The statuses that count as present; the others count as absent."""
+
+
+def essence(header: str) -> str:
+    """What of a header name counts: its letters and digits, in any case."""
+    return re.sub(r"[\W_]", "", header).casefold()
 
 
 @dataclass(frozen=True)

@@ -282,6 +282,20 @@ def test_each_odd_value(readers: Readers, value: str) -> None:
 # --- in the pipeline ------------------------------------------------------------------------------
 
 
+def test_big_lines_of_records_are_read_in_parallel_and_keep_their_order(readers: Readers) -> None:
+    """More bytes than DuckDB gives to one thread."""
+    note = "x" * 400
+    content = "\n".join(
+        f'{{"attend_id": "A{n}", "student_id": 1, "date": "", "note": "{note}{n}"}}'
+        for n in range(90_000)
+    )
+    found = readers.bulk("attendance.jsonl", content)
+    assert isinstance(found, Reading)
+    assert readers.taken == {True: 1}
+    assert found.ids == [f"A{n}" for n in range(90_000)]
+    assert [row["_extra"]["note"] for row in found.rows] == [f"{note}{n}" for n in range(90_000)]
+
+
 def test_a_big_file_is_read_in_parallel_and_keeps_its_order(readers: Readers) -> None:
     """More bytes than DuckDB gives to one thread, and more rows than a group of its storage."""
     note = "x" * 300

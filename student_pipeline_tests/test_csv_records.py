@@ -291,7 +291,9 @@ def test_headers_are_matched_by_letters_and_digits(tmp_path: Path, header: str) 
 )
 def test_other_headers_are_not(tmp_path: Path, header: str) -> None:
     message = refusal(tmp_path, "students.csv", f"{header},name\n1,Ann\n")
-    assert message == f"Expected the column student_id, found only: {header!r}, 'name'."
+    assert message == (
+        "Expected the column student_id, found only 'name' and 1 field without a known name."
+    )
 
 
 @pytest.mark.parametrize(
@@ -383,16 +385,17 @@ def test_extra_is_the_same_text_whatever_the_order_of_the_columns(school: School
 def test_a_required_column_is_missing(tmp_path: Path, header: str, missing: str) -> None:
     message = refusal(tmp_path, "attendance.csv", f"{header}\na,b\n")
     found = ", ".join(repr(name) for name in header.split(","))
-    assert message == f"Expected {missing}, found only: {found}."
+    assert message == f"Expected {missing}, found only {found}."
 
 
 def test_without_a_header_line_no_student_is_named(school: School) -> None:
     """The sentence goes to the event log, where names of students must not be."""
     school.deliver("students.csv", "1001,Ann Smith,7A\n1002,Bob Jones,7B\n")
     sentence = failed_checks(school.run())["bronze/students: files_readable"]
-    assert "students.csv: Expected the column student_id, found 3 fields without a known name" in (
-        sentence
-    )
+    assert (
+        "students.csv: Expected the column student_id, found only 3 fields without a known name "
+        "(is the header line missing?)."
+    ) in sentence
     assert "Ann" not in sentence
     assert "1001" not in sentence
 
@@ -400,8 +403,9 @@ def test_without_a_header_line_no_student_is_named(school: School) -> None:
 def test_a_header_of_thousands_is_told_in_short(tmp_path: Path) -> None:
     header = ",".join(["name", *(f"{'x' * 200}{n}" for n in range(5000))])
     message = refusal(tmp_path, "students.csv", f"{header}\n")
-    assert message.startswith("Expected the column student_id, found only: 'name', 'xxxx")
-    assert len(message) < 3000
+    assert message == (
+        "Expected the column student_id, found only 'name' and 5000 fields without a known name."
+    )
 
 
 def test_configured_aliases(school: School) -> None:
@@ -424,7 +428,9 @@ def test_configured_aliases(school: School) -> None:
 def test_an_alias_without_letters_matches_nothing(tmp_path: Path) -> None:
     aliases = {"student_id": ["#"]}
     message = refusal(tmp_path, "students.csv", ",name\n1,Ann\n", aliases)
-    assert message == "Expected the column student_id, found only: '', 'name'."
+    assert message == (
+        "Expected the column student_id, found only 'name' and 1 field without a known name."
+    )
 
 
 # --- memory ---------------------------------------------------------------------------------------

@@ -118,7 +118,7 @@ def test_the_ledger_has_a_row_for_everything(school: School) -> None:
         "rows_appended": 0,
         "rows_rejected": None,
         "status": "refused",
-        "message": "Expected the column student_id, found 1 fields without a known name "
+        "message": "Expected the column student_id, found only 1 field without a known name "
         "(is the header line missing?).",
         "_load_id": None,
     }
@@ -499,7 +499,7 @@ def test_a_refused_file_holds_back_what_is_built_from_it(school: School) -> None
         assert not result.success
         assert failed_checks(result) == {
             "bronze/attendance: files_readable": (
-                "2 files were refused. attendance_1.csv: Expected the column date, found only: "
+                "2 files were refused. attendance_1.csv: Expected the column date, found only "
                 "'attend_id', 'student_id', 'status'. attendance_2.csv: Expected at most 20% "
                 "malformed records, found 1 of 2. The first: Line 3: expected 4 fields, found 1. "
                 "Mend or remove what was refused; everything else was loaded."

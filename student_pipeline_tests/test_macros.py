@@ -19,7 +19,6 @@ TEXT_MACROS = (
     "clean",
     "is_timestamp",
     "instant",
-    "utc_timestamp",
     "iso_date_text",
     "calendar_date",
     "number",
@@ -285,12 +284,6 @@ def test_timestamps_are_read_as_utc(warehouse: duckdb.DuckDBPyConnection) -> Non
     }
     assert table_of(warehouse, "instant(value)", expected) == expected
     assert set(each(warehouse, "is_timestamp(value)", list(expected))) == {True}
-
-
-def test_utc_timestamp_is_another_name_of_instant(warehouse: duckdb.DuckDBPyConnection) -> None:
-    texts = [*TIMESTAMPS, *NO_TIMESTAMPS]
-    moments = each(warehouse, "instant(value)", texts)
-    assert each(warehouse, "utc_timestamp(value)", texts) == moments
 
 
 def test_other_text_is_no_timestamp(warehouse: duckdb.DuckDBPyConnection) -> None:

@@ -36,7 +36,16 @@ class LandingFolder(dg.ConfigurableResource):
     def now(self) -> datetime:
         """The time that loaded rows get, in UTC."""
         if self.fixed_time:
-            return datetime.fromisoformat(self.fixed_time).astimezone(timezone.utc)
+            try:
+                fixed = datetime.fromisoformat(self.fixed_time.replace("Z", "+00:00"))
+            except ValueError as error:
+                raise dg.Failure(
+                    f"fixed_time: expected an instant such as 2026-06-30T06:00:00Z, "
+                    f"found {self.fixed_time!r}.",
+                    allow_retries=False,
+                ) from error
+            zoned = fixed if fixed.tzinfo else fixed.replace(tzinfo=timezone.utc)
+            return zoned.astimezone(timezone.utc)
         return datetime.now(timezone.utc)
 
     def delivery(self, source: Source) -> "Delivery":

@@ -1,12 +1,10 @@
 """Which field of a record is which column."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from student_pipeline.ingest.errors import FileRefused
-from student_pipeline.sources import Source
+from student_pipeline.sources import Source, essence
 
 Aliases = Mapping[str, Sequence[str]]
 """Column -> more header names for it, from the rules."""
@@ -28,11 +26,6 @@ class Layout:
     columns: Mapping[str, int]
     extras: Mapping[str, int]
 
-    @cached_property
-    def has_extras(self) -> bool:
-        """Whether there is a field that no column takes."""
-        return bool(self.extras)
-
 
 class HeaderMatcher:
     """Matches header names by their letters and digits alone."""
@@ -40,7 +33,7 @@ class HeaderMatcher:
     def __init__(self, source: Source, aliases: Aliases) -> None:
         self.source = source
         self._column_of = {
-            _essence(name): column
+            essence(name): column
             for column, others in source.columns.items()
             for name in (column, *others, *aliases.get(column, ()))
         }
@@ -60,7 +53,7 @@ class HeaderMatcher:
             columns: dict[str, int] = {}
             extras: dict[str, int] = {}
             for number, header in enumerate(key):
-                column = self._column_of.get(_essence(header))
+                column = self._column_of.get(essence(header))
                 if column and column not in columns:
                     columns[column] = number
                 else:
@@ -70,33 +63,27 @@ class HeaderMatcher:
 
     def known_columns(self, headers: Sequence[str]) -> int:
         """How many columns of the source the field names give."""
-        return len({self._column_of.get(_essence(header)) for header in headers} - {None})
+        return len({self._column_of.get(essence(header)) for header in headers} - {None})
 
     def require_columns(self, present: set[str], found: Sequence[str]) -> None:
         """Raise `FileRefused` unless the required columns are among `present`.
 
-        The message goes to the event log. It quotes headers only where one of them is known:
-        without a header line, the first student would stand there.
+        The message goes to the event log, so it quotes known headers only: without a header line, or
+        with a column for each student, names stand among the others.
         """
         missing = [column for column in self.source.required if column not in present]
         if not missing:
             return
-        columns = f"the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}"
-        if self.known_columns(found):
-            names = ", ".join(map(_quoted, found[:30]))
-            raise FileRefused(f"Expected {columns}, found only: {names}.")
+        known = [name for name in found if essence(name) in self._column_of]
+        unknown = len(found) - len(known)
+        parts = [f"{', '.join(map(repr, known))}"] if known else []
+        if unknown:
+            parts.append(f"{unknown} field{'s' if unknown > 1 else ''} without a known name")
         raise FileRefused(
-            f"Expected {columns}, found {len(found)} fields without a known name "
-            "(is the header line missing?)."
+            f"Expected the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}, "
+            f"found only {' and '.join(parts) or 'no columns'}"
+            f"{'' if known else ' (is the header line missing?)'}."
         )
-
-
-def _quoted(header: str) -> str:
-    return repr(header if len(header) <= 60 else header[:60] + "…")
-
-
-def _essence(header: str) -> str:
-    return re.sub(r"[\W_]", "", header).casefold()
 
 
 def _free_name(header: str, taken: Mapping[str, int]) -> str:

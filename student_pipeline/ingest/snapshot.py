@@ -105,7 +105,7 @@ def take(file: FoundFile, spool: Path) -> Snapshot:
         raise SourceChanged(f"The file {file.path} vanished while it was read.") from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise FileRefused(
-            f"Expected a gzip file, found one that is broken or incomplete ({error})."
+            "Expected a gzip file, found one that is broken or incomplete."
         ) from error
     except OSError as error:
         raise FileRefused(f"The file can't be read: {error.strerror or error}.") from error
@@ -202,7 +202,7 @@ def _fetch(file: FoundFile, to: Path) -> None:
     assert file.filesystem is not None
     try:
         file.filesystem.get_file(file.location, str(to))
-    except OSError:
+    except (FileNotFoundError, PermissionError):
         raise
     except Exception as error:  # every file system has its own for a broken connection
         raise SourceChanged(f"The file {file.path} could not be fetched: {error}.") from error

@@ -38,9 +38,6 @@ create or replace temp macro instant(value) as
             then try_cast(value as timestamptz)
     end;
 
--- The same, for SQL that no other engine reads: translators take this name for the clock of MySQL.
-create or replace temp macro utc_timestamp(value) as instant(value);
-
 -- Cleaned text of a date in any accepted form, as YYYY-MM-DD.
 create or replace temp macro iso_date_text(value) as
     case

@@ -70,8 +70,13 @@ def macros() -> str:
 
 def vocabulary(meanings: dict[str, list[str]]) -> str:
     """A relation (word, meaning) of a vocabulary, the words in upper case."""
-    meaning_of = {word.upper(): meaning for meaning, words in meanings.items() for word in words}
     rows = ", ".join(
-        f"({literal(word)}, {literal(meaning)})" for word, meaning in meaning_of.items()
+        f"({literal(word)}, {literal(meaning)})"
+        for meaning, words in meanings.items()
+        for word in words
     )
-    return f"(select * from (values {rows}) as v (word, meaning))"
+    # The engine's own upper case, since it is compared with that; one row a word.
+    return (
+        "(select upper(word) as word, min(meaning) as meaning "
+        f"from (values {rows}) as v (word, meaning) group by upper(word))"
+    )

@@ -202,14 +202,14 @@ def _upsert(connection: duckdb.DuckDBPyConnection, table: Table, incoming: str) 
     connection.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE latest AS
-        SELECT incoming.*, clean(student_id) AS _id, utc_timestamp(clean(updated_at)) AS _version
+        SELECT incoming.*, clean(student_id) AS _id, instant(clean(updated_at)) AS _version
         FROM ({incoming}) AS incoming
         QUALIFY CASE
             WHEN clean(student_id) IS NULL
             THEN row_number() OVER (PARTITION BY {identity} ORDER BY _source_row)
             ELSE row_number() OVER (
                 PARTITION BY clean(student_id)
-                ORDER BY utc_timestamp(clean(updated_at)) DESC NULLS LAST, _source_row DESC)
+                ORDER BY instant(clean(updated_at)) DESC NULLS LAST, _source_row DESC)
         END = 1
         """
     )
@@ -221,7 +221,7 @@ def _upsert(connection: duckdb.DuckDBPyConnection, table: Table, incoming: str) 
         AND NOT EXISTS (
             SELECT 1 FROM {table.full_name} AS stored
             WHERE clean(stored.student_id) = latest._id
-            AND latest._version < utc_timestamp(clean(stored.updated_at)))
+            AND latest._version < instant(clean(stored.updated_at)))
         """
     )
     removed = scalar(

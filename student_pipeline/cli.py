@@ -5,6 +5,7 @@ usage or settings.
 """
 
 import argparse
+import fcntl
 import io
 import os
 import shutil
@@ -193,7 +194,10 @@ def _dagster_instance() -> "DagsterInstance":
     import dagster as dg
 
     try:
-        return dg.DagsterInstance.get()
+        # Two first runs at once would both make the tables of the history: one after the other.
+        with (Path(os.environ["DAGSTER_HOME"]) / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return dg.DagsterInstance.get()
     except Exception as error:  # dagster.yaml may name any storage, which may raise anything
         raise SettingsError(
             f"DAGSTER_HOME: Dagster can't use {os.environ['DAGSTER_HOME']} and its dagster.yaml: "

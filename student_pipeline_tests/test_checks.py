@@ -510,8 +510,10 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "gold/student_performance_summary: no_student_missing": (
         "DELETE FROM gold.student_performance_summary WHERE student_id = 'S02';"
-        "DELETE FROM silver.dim_student WHERE student_id = 'S03'",
-        "2 students are missing or unknown. Among them: S02, S03.",
+        "DELETE FROM silver.dim_student WHERE student_id = 'S03';"
+        "UPDATE gold.student_performance_summary SET class_id = '5B' WHERE student_id = 'S04';"
+        "UPDATE gold.student_performance_summary SET is_active = false WHERE student_id = 'S05'",
+        "4 students are missing, unknown or in another class. Among them: S02, S03, S04, S05.",
     ),
 }
 """Check -> what breaks its rule behind the pipeline's back, and the sentence that it then says."""
@@ -573,7 +575,7 @@ MANY = {
     ),
     "gold/student_performance_summary: no_student_missing": (
         "DELETE FROM gold.student_performance_summary",
-        "40 students are missing or unknown. Among them: ",
+        "40 students are missing, unknown or in another class. Among them: ",
         [f"S{number:02}" for number in range(1, 11)],
     ),
     "bronze/students: still_in_roster": (

@@ -200,8 +200,6 @@ def test_lines_are_counted_as_an_editor_counts_them(tmp_path: Path) -> None:
         # Broken quoting, and then a quote that nothing closes.
         (['","x" ,"', "2,Bob"], ["2"], {2: '","x" ,"'}),
         (['"1"x,"', '2,Bob"', "3,Cid"], ["2", "3"], {2: '"1"x,"'}),
-        # A wrong number of fields over several lines is one record.
-        (['1,"A\nn",x', "2,Bob"], ["2"], {2: '1,"A\nn",x'}),
     ],
 )
 def test_broken_quoting_does_not_swallow_the_lines_below(
@@ -210,9 +208,14 @@ def test_broken_quoting_does_not_swallow_the_lines_below(
     found = roster(tmp_path, "\n".join(["student_id,name", *lines, ""]))
     assert found.ids == ids
     assert {line: raw for line, _, raw in found.malformed} == malformed
-    if not any("x\n" in raw for raw in malformed.values()):
-        for line, sentence, _ in found.malformed:
-            assert sentence == f"Line {line}: a quoted field does not end where it should."
+    for line, sentence, _ in found.malformed:
+        assert sentence == f"Line {line}: a quoted field does not end where it should."
+
+
+def test_a_wrong_number_of_fields_over_several_lines_is_one_record(tmp_path: Path) -> None:
+    found = roster(tmp_path, 'student_id,name\n1,"A\n9,n",x\n2,Bob\n')
+    assert found.ids == ["2"]
+    assert found.malformed == [(2, "Line 2: expected 2 fields, found 3.", '1,"A\n9,n",x')]
 
 
 def test_a_file_full_of_open_quotes_is_read_in_one_pass_each(tmp_path: Path) -> None:

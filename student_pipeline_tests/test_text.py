@@ -5,15 +5,18 @@
 
 import functools
 import gzip
+import io
 import json
 import tempfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from student_pipeline.ingest import discovery, snapshot, staging
@@ -259,6 +262,36 @@ def _flipped(content: bytes, at: int) -> bytes:
 def test_a_broken_packed_file_is_refused(tmp_path: Path, content: bytes) -> None:
     message = refusal(tmp_path, "students.csv.gz", content)
     assert message.startswith("Expected a gzip file, found one that is broken or incomplete")
+
+
+# --- formats --------------------------------------------------------------------------------------
+
+
+def _parquet(record: dict[str, str]) -> bytes:
+    file = io.BytesIO()
+    pq.write_table(pa.table({name: [value] for name, value in record.items()}), file)
+    return file.getvalue()
+
+
+FORMATS: dict[str, Callable[[dict[str, str]], bytes]] = {
+    "csv": lambda record: f"{','.join(record)}\n{','.join(record.values())}".encode(),
+    "tsv": lambda record: "{}\n{}".format("\t".join(record), "\t".join(record.values())).encode(),
+    "json": lambda record: json.dumps([record]).encode(),
+    "jsonl": lambda record: json.dumps(record).encode(),
+    "ndjson": lambda record: json.dumps(record).encode(),
+    "parquet": _parquet,
+}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("format_", FORMATS)
+def test_any_source_may_come_in_any_format(tmp_path: Path, source: str, format_: str) -> None:
+    record = {name: f"0{number}é" for number, name in enumerate(SOURCES[source].columns)}
+    content = FORMATS[format_](record | {"more": "007"})
+    expected = [record | {"_extra": {"more": "007"}}]
+    assert read(tmp_path, f"{source}.{format_}", content).rows == expected
+    if format_ != "parquet":
+        assert read(tmp_path, f"{source}.{format_}.gz", gzip.compress(content)).rows == expected
 
 
 # --- nothing in it --------------------------------------------------------------------------------

@@ -27,6 +27,8 @@ MIN_BYTES = 1 << 20
 """Smaller files are read exactly at once: that takes no longer."""
 
 _FIELD_COUNT_ERRORS = ("MISSING COLUMNS", "TOO MANY COLUMNS")
+_LONGEST_REJECT = 9_990
+"""Of a rejected line that is longer DuckDB keeps the first 10,000 bytes only."""
 
 # What DuckDB's JSON reader reads or writes differently: numbers that are not in their shortest form
 # or have more digits than a double, NaN and infinity in any case, nested values, commas before a
@@ -75,14 +77,17 @@ def stage_csv(
     )
     connection.execute("DROP TABLE csv_errors")
     connection.execute("DROP TABLE csv_scans")
+    longest = scalar(connection, f"SELECT coalesce(max(strlen(raw)), 0) FROM {malformed}")
+    # DuckDB passes over a delimiter too many at the end of a line: then their number tells.
     read = scalar(
         connection,
         f"SELECT (SELECT count(*) FROM {rows}) * {width - 1} "
         f"+ (SELECT coalesce(sum({delimiters}), 0) FROM {malformed})",
     )
-    # DuckDB passes over a delimiter too many at the end of a line: then their number tells.
-    return all(kind in _FIELD_COUNT_ERRORS for (kind,) in kinds) and read == _delimiters_below(
-        path, header
+    return (
+        all(kind in _FIELD_COUNT_ERRORS for (kind,) in kinds)
+        and longest < _LONGEST_REJECT
+        and read == _delimiters_below(path, header)
     )
 
 

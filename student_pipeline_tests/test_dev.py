@@ -292,7 +292,7 @@ def test_the_run_of_the_command_is_in_the_history(
 
 
 def test_after_a_power_cut_all_goes_on(root: Path, dev: Dev, launched: str) -> None:
-    """Killed in the middle of a run; then started with `DAGSTER_HOME`, with two runs at once."""
+    """Killed in the middle of a run; then started with `DAGSTER_HOME`, with two more runs."""
     warehouse = root / "data" / "warehouse.duckdb"
     before = tables(warehouse)
     with duckdb.connect(warehouse):
@@ -304,6 +304,7 @@ def test_after_a_power_cut_all_goes_on(root: Path, dev: Dev, launched: str) -> N
 
     with dagster_dev(root, DAGSTER_HOME=str(root / ".dagster_home")) as again:
         assert history.items() <= again.history().items()
-        for run_id in again.launch(JOB_NAME, MATERIALIZE_ALL):
+        for job in (JOB_NAME, MATERIALIZE_ALL):
+            (run_id,) = again.launch(job)
             assert again.ends(run_id) == "SUCCESS"
         assert tables(warehouse) == before

@@ -41,7 +41,7 @@ class Warehouse(DuckDBResource):
     """
 
     memory_limit: str = Field(
-        default="1200MB", description="DuckDB's memory limit; what does not fit goes to disk."
+        default="1800MB", description="DuckDB's memory limit; what does not fit goes to disk."
     )
     lock_timeout_seconds: float = Field(
         default=1800,
@@ -156,7 +156,7 @@ def connect(
     path: Path,
     *,
     timeout_seconds: float = 0,
-    memory_limit: str = "1200MB",
+    memory_limit: str = "1800MB",
     tell: Callable[[str], object] = lambda message: None,
     read_only: bool = False,
 ) -> duckdb.DuckDBPyConnection:

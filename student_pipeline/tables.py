@@ -12,7 +12,7 @@ from student_pipeline.settings import EARLIEST_DATE
 from student_pipeline.sources import ASSESSMENTS, ATTENDANCE, ATTENDANCE_STATUSES, SOURCES, STUDENTS
 
 Type = Literal["VARCHAR", "BIGINT", "INTEGER", "DOUBLE", "BOOLEAN", "DATE", "TIMESTAMPTZ", "JSON"]
-Strategy = Literal["append", "upsert", "replace"]
+Strategy = Literal["append", "upsert", "replace", "merge"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,10 @@ class Table:
         order_by: how stored rows are sorted; empty: as they come.
         source: the source that feeds the table, up to silver and quarantine.
         quarantine: the table that takes the rows this one refuses.
+        followed: of a merged table, the columns whose change others must follow; all if empty.
+        rivals: of a merged table, the columns of rows that decide about each other.
+        read_by: of a merged table with a key of its own, the name of a table that it reads -> the
+            columns there that are this table's key.
     """
 
     schema: str
@@ -60,6 +64,9 @@ class Table:
     order_by: tuple[str, ...] = ()
     source: str | None = None
     quarantine: "Table | None" = field(default=None, repr=False)
+    followed: tuple[str, ...] = ()
+    rivals: tuple[str, ...] = ()
+    read_by: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def full_name(self) -> str:
@@ -75,6 +82,11 @@ class Table:
     def column_names(self) -> tuple[str, ...]:
         """Names in the order of the contract."""
         return tuple(column.name for column in self.columns)
+
+    @property
+    def contract(self) -> tuple[str, ...]:
+        """The columns that people read: all but those that the pipeline keeps for itself."""
+        return tuple(name for name in self.column_names if not name.startswith("_"))
 
     def ddl(self, name: str | None = None) -> str:
         """`CREATE OR REPLACE TABLE` with this declaration's columns.
@@ -212,6 +224,11 @@ QUARANTINE_ASSESSMENTS = _quarantine(
 
 # --- silver: one version of the truth -----------------------------------------------------------
 
+_CAME_FROM = (
+    Column("_load_id", "BIGINT", "The load of the bronze row that this one is made of"),
+    Column("_source_row", "BIGINT", "The number of that row in its file"),
+)
+
 DIM_STUDENT = Table(
     schema="silver",
     name="dim_student",
@@ -235,11 +252,13 @@ DIM_STUDENT = Table(
             required=True,
         ),
         Column("updated_at", "TIMESTAMPTZ", "When the school last changed the record"),
+        *_CAME_FROM,
     ),
     key=("student_id",),
-    strategy="replace",
+    strategy="merge",
     source=STUDENTS.name,
     quarantine=QUARANTINE_STUDENTS,
+    followed=("student_id", "class_id", "is_active"),
 )
 
 _STUDENT_OF_FACT = (
@@ -276,11 +295,13 @@ FACT_ATTEND = Table(
             required=True,
         ),
         Column("created_at", "TIMESTAMPTZ", "When the record was made"),
+        *_CAME_FROM,
     ),
     key=("attend_id",),
-    strategy="replace",
+    strategy="merge",
     source=ATTENDANCE.name,
     quarantine=QUARANTINE_ATTENDANCE,
+    rivals=("student_id", "attend_date"),
 )
 
 FACT_ASSESS = Table(
@@ -303,9 +324,10 @@ FACT_ASSESS = Table(
             maximum=100,
         ),
         Column("created_at", "TIMESTAMPTZ", "When the record was made"),
+        *_CAME_FROM,
     ),
     key=("assess_id",),
-    strategy="replace",
+    strategy="merge",
     source=ASSESSMENTS.name,
     quarantine=QUARANTINE_ASSESSMENTS,
 )
@@ -351,8 +373,12 @@ CLASS_DAILY_PERFORMANCE = Table(
         ),
     ),
     key=("class_id", "date"),
-    strategy="replace",
+    strategy="merge",
     order_by=("class_id", "date"),
+    read_by={
+        "fact_attend": ("class_id", "attend_date"),
+        "fact_assess": ("class_id", "assess_date"),
+    },
 )
 
 STUDENT_PERFORMANCE_SUMMARY = Table(
@@ -383,8 +409,9 @@ STUDENT_PERFORMANCE_SUMMARY = Table(
         _percent("max_score", "Highest score in percent; null where none"),
     ),
     key=("student_id",),
-    strategy="replace",
+    strategy="merge",
     order_by=("student_id",),
+    read_by=dict.fromkeys(("dim_student", "fact_attend", "fact_assess"), ("student_id",)),
 )
 
 BRONZE = (BRONZE_STUDENTS, BRONZE_ATTENDANCE, BRONZE_ASSESSMENTS)
@@ -433,11 +460,44 @@ TABLE_STATE = Table(
         Column("row_count", "BIGINT", "Rows now", required=True),
         Column("previous_row_count", "BIGINT", "Rows before; null at the first materialization"),
         Column("ever_had_rows", "BOOLEAN", "Whether it ever had a row", required=True),
-        Column("run_id", "VARCHAR", "The Dagster run that wrote it", required=True),
+        Column("run_id", "VARCHAR", "The Dagster run that looked after it last", required=True),
         Column("written_at", "TIMESTAMPTZ", "When", required=True),
+        Column("position", "BIGINT", "Number of the last write that changed a row", required=True),
+        Column("made_by", "VARCHAR", "Hash of what it is made by: SELECT, macros, rules, columns"),
     ),
     key=("table_name",),
     strategy="upsert",
+)
+
+WATERMARKS = Table(
+    schema="ops",
+    name="watermarks",
+    description="How far each reader (a table, or the checks of one) has followed what it reads.",
+    columns=(
+        Column("reader", "VARCHAR", "schema.name, or `checks of schema.name`", required=True),
+        Column("table_name", "VARCHAR", "The table that it reads", required=True),
+        Column("position", "BIGINT", "The position of that table when it was read", required=True),
+    ),
+    key=("reader", "table_name"),
+    strategy="upsert",
+)
+
+CHANGES = Table(
+    schema="ops",
+    name="changes",
+    description=(
+        "The keys of silver rows that came, went or changed, until every reader has followed them. "
+        "A row without any key stands for the whole table."
+    ),
+    columns=(
+        Column("table_name", "VARCHAR", "The silver table", required=True),
+        Column("position", "BIGINT", "The write that made the change", required=True),
+        Column("id", "VARCHAR", "The key of the row"),
+        Column("student_id", "VARCHAR", "Its student, before or after the change"),
+        Column("class_id", "VARCHAR", "Its class, before or after the change"),
+        Column("date", "DATE", "Its date, before or after the change; null for students"),
+    ),
+    strategy="append",
 )
 
 LATEST_ROSTER = Table(

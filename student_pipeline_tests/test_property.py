@@ -20,6 +20,7 @@ from typing import Any, Literal, cast
 
 import dagster as dg
 import duckdb
+import pytest
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
@@ -27,6 +28,7 @@ from student_pipeline import tables
 from student_pipeline.assets import bronze, gold, silver
 from student_pipeline.ingest.delivery import LandingFolder
 from student_pipeline.settings import Rules
+from student_pipeline.warehouse import merge
 from student_pipeline.warehouse.connection import Warehouse
 from student_pipeline.warehouse.io_manager import WarehouseIOManager
 from student_pipeline.warehouse.values import Relation
@@ -318,12 +320,22 @@ def contents(school: School) -> dict[str, list[str]]:
     }
 
 
+@pytest.fixture(autouse=True)
+def always_merged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is so much that a table would rather be rebuilt: of these few rows all may change."""
+    monkeypatch.setattr(merge, "MOST_CHANGED", 1000)
+
+
 COMMON = settings(
     derandomize=True,
     deadline=None,
     database=None,
     phases=[Phase.generate, Phase.shrink],
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    suppress_health_check=[
+        HealthCheck.too_slow,
+        HealthCheck.data_too_large,
+        HealthCheck.function_scoped_fixture,
+    ],
 )
 
 

@@ -11,7 +11,7 @@ import duckdb
 
 from student_pipeline import tables
 from student_pipeline.tables import Table
-from student_pipeline.warehouse import sql, strategies
+from student_pipeline.warehouse import merge, sql, state, strategies
 from student_pipeline.warehouse.connection import (
     Warehouse,
     sentence_of,
@@ -82,11 +82,16 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
         self, connection: duckdb.DuckDBPyConnection, table: Table, obj: object, run_id: str
     ) -> dict[str, Any]:
         metadata: dict[str, Any] = {}
-        if self.warehouse.full_refresh and table.strategy == "replace":
-            connection.execute(f"DROP TABLE IF EXISTS {table.full_name}")
-        if isinstance(obj, Select):
-            written = strategies.write(connection, table, obj.sql)
-            metadata |= {"rows_added": written.added, "rows_removed": written.removed}
+        where: int | None = state.next_position(connection)
+        made_by = None
+        if isinstance(obj, Select) and table.strategy == "merge" and obj.reads:
+            outcome = merge.bring_up_to_date(
+                connection, table, obj, full_refresh=self.warehouse.full_refresh
+            )
+            where, made_by = outcome.position, outcome.made_by
+            metadata |= _changed(outcome.written) | {"how": outcome.way, "why": outcome.why}
+        elif isinstance(obj, Select):
+            metadata |= _changed(strategies.write(connection, table, obj.sql))
         elif isinstance(obj, Feed):
             strategies.ensure_table(connection, table)
             metadata |= obj.write(
@@ -97,7 +102,7 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
                 f"{table.full_name} can be made from a Select, a Feed or a pandas DataFrame, "
                 f"not from {type(obj).__name__}."
             )
-        rows = strategies.record_state(connection, table, run_id)
+        rows = state.record(connection, table, run_id, where, made_by)
         return metadata | {"dagster/row_count": rows, "dagster/table_name": table.full_name}
 
     def load_input(self, context: dg.InputContext) -> object:
@@ -137,12 +142,16 @@ def _quarantine_metadata(
     by_reason = connection.execute(
         f"SELECT reason, count(*) FROM {table.full_name} GROUP BY reason ORDER BY reason"
     ).fetchall()
-    rows = strategies.record_state(connection, table, run_id)
+    rows = state.record(connection, table, run_id)
     return {
         "dagster/row_count": rows,
         "dagster/table_name": table.full_name,
         **{f"quarantined/{reason}": number for reason, number in by_reason},
     }
+
+
+def _changed(written: strategies.Written) -> dict[str, Any]:
+    return {"rows_added": written.added, "rows_removed": written.removed}
 
 
 def _is_frame(obj: object) -> bool:

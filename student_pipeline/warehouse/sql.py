@@ -3,7 +3,7 @@
 A file names what it reads as `$relation` and the rules it uses as `$rule`; `render` fills them in.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
 from string import Template
@@ -60,7 +60,16 @@ def render(path: str, **values: object) -> str:
     Raises:
         KeyError: the file names something that was not given.
     """
-    return Template(text(path)).substitute({name: str(value) for name, value in values.items()})
+    return fill(text(path), values)
+
+
+def fill(template: str, values: Mapping[str, object]) -> str:
+    """A template with its `$name`s filled in.
+
+    Raises:
+        KeyError: it names something that was not given.
+    """
+    return Template(template).substitute({name: str(value) for name, value in values.items()})
 
 
 def macros() -> str:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import duckdb
 
-from student_pipeline import tables
 from student_pipeline.tables import DETAILS, Table
 from student_pipeline.warehouse import sql
 
@@ -26,19 +25,20 @@ class Written:
 
 
 def write(connection: duckdb.DuckDBPyConnection, table: Table, incoming: str) -> Written:
-    """Write `incoming` by the table's declared strategy.
+    """Write `incoming` by the table's declared strategy; it replaces all of a merged table.
 
     Raises:
         SchemaMismatch: `incoming` lacks a declared column or has one that is not declared.
         duckdb.Error: a value does not fit its column's type.
     """
-    judged = ("_load_id", "_source_row", "reason") if table.quarantine else ()
-    _require_columns(connection, table, incoming, judged)
+    require_columns(connection, table, incoming)
     if table.quarantine:
-        return _replace_judged(connection, table, table.quarantine, incoming)
-    return {"append": _append, "upsert": _upsert, "replace": _replace}[table.strategy](
-        connection, table, incoming
-    )
+        return replace_judged(connection, table, table.quarantine, incoming)
+    if table.strategy == "append":
+        return _append(connection, table, incoming)
+    if table.strategy == "upsert":
+        return _upsert(connection, table, incoming)
+    return replace(connection, table, incoming)
 
 
 def ensure_table(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
@@ -82,13 +82,15 @@ def scalar(connection: duckdb.DuckDBPyConnection, query: str, parameters: object
     return int(row[0]) if row else 0
 
 
-def _require_columns(
-    connection: duckdb.DuckDBPyConnection, table: Table, incoming: str, judged: tuple[str, ...]
-) -> None:
-    expected = {*table.column_names, *judged}
+def require_columns(connection: duckdb.DuckDBPyConnection, table: Table, incoming: str) -> None:
+    """Raise `SchemaMismatch` unless `incoming` yields the declared columns.
+
+    Beside them comes the `reason` for which a row is refused, where the table has a quarantine.
+    """
+    expected = (*table.column_names, "reason") if table.quarantine else table.column_names
     found = [row[0] for row in connection.execute(f"DESCRIBE {incoming}").fetchall()]
     extra = [name for name in found if name not in expected]
-    missing = [name for name in (*table.column_names, *judged) if name not in found]
+    missing = [name for name in expected if name not in found]
     if extra or missing:
         problems = [f"unexpected: {', '.join(extra)}"] if extra else []
         problems += [f"missing: {', '.join(missing)}"] if missing else []
@@ -98,7 +100,7 @@ def _require_columns(
         )
 
 
-def _replace(connection: duckdb.DuckDBPyConnection, table: Table, incoming: str) -> Written:
+def replace(connection: duckdb.DuckDBPyConnection, table: Table, incoming: str) -> Written:
     """The table holds what `incoming` yields, sorted as declared."""
     before = count(connection, table) if stored_columns(connection, table) else 0
     order = f" ORDER BY {sql.names(table.order_by)}" if table.order_by else ""
@@ -109,36 +111,49 @@ def _replace(connection: duckdb.DuckDBPyConnection, table: Table, incoming: str)
     return Written(added=count(connection, table), removed=before)
 
 
-def _replace_judged(
+def replace_judged(
     connection: duckdb.DuckDBPyConnection, table: Table, quarantine: Table, incoming: str
 ) -> Written:
     """The accepted rows become the table, the refused ones the quarantine, in one pass.
 
-    `incoming` yields the table's columns, the lineage (`_load_id`, `_source_row`) of the bronze row,
-    and `reason`, null for accepted rows. Malformed records never reached bronze: the
-    quarantine keeps those as the load left them.
+    `incoming` yields the table's columns and `reason`, null for accepted rows. Malformed records
+    never reached bronze: the quarantine keeps those as the load left them.
     """
-    bronze = f"bronze.{table.source}"
+    before = count(connection, table) if stored_columns(connection, table) else 0
     connection.execute(f"CREATE OR REPLACE TEMP TABLE judged AS {incoming}")
-    written = _replace(
-        connection,
-        table,
-        f"SELECT {sql.names(table.column_names)} FROM judged WHERE reason IS NULL",
-    )
+    connection.execute(table.ddl())
     ensure_table(connection, quarantine)
-    raw = sql.names(
-        (name for name in quarantine.column_names if name not in ("reason", "detail", "_raw")),
-        "bronze",
-    )
     connection.execute(f"DELETE FROM {quarantine.full_name} WHERE reason <> 'malformed_record'")
+    added = insert_judged(connection, table, quarantine, f"bronze.{table.source}")
+    connection.execute("DROP TABLE judged")
+    return Written(added=added, removed=before)
+
+
+def insert_judged(
+    connection: duckdb.DuckDBPyConnection, table: Table, quarantine: Table, bronze: str
+) -> int:
+    """Add the accepted rows of `judged` to the table, the refused ones to the quarantine.
+
+    Args:
+        bronze: the relation that holds the rows of bronze that were judged.
+
+    Returns: how many were accepted.
+    """
     connection.execute(
-        f"INSERT INTO {quarantine.full_name} BY NAME "
-        f"SELECT {raw}, judged.reason, {_detail(quarantine)} AS detail FROM judged "
+        f"INSERT INTO {quarantine.full_name} BY NAME SELECT "
+        + sql.names(
+            (name for name in quarantine.column_names if name not in ("reason", "detail", "_raw")),
+            "bronze",
+        )
+        + f", judged.reason, {_detail(quarantine)} AS detail FROM judged "
         f"JOIN {bronze} AS bronze USING (_load_id, _source_row) "
         "WHERE judged.reason IS NOT NULL ORDER BY _load_id, _source_row"
     )
-    connection.execute("DROP TABLE judged")
-    return written
+    return scalar(
+        connection,
+        f"INSERT INTO {table.full_name} BY NAME "
+        f"SELECT {sql.names(table.column_names)} FROM judged WHERE reason IS NULL",
+    )
 
 
 def _detail(quarantine: Table) -> str:
@@ -236,21 +251,3 @@ def _upsert(connection: duckdb.DuckDBPyConnection, table: Table, incoming: str) 
     connection.execute("DROP TABLE latest")
     connection.execute("DROP TABLE incoming_new")
     return Written(added=added, removed=removed)
-
-
-def record_state(connection: duckdb.DuckDBPyConnection, table: Table, run_id: str) -> int:
-    """Note in `ops.table_state` what the write left; return the table's row count."""
-    state = tables.TABLE_STATE
-    ensure_table(connection, state)
-    rows = count(connection, table)
-    before = connection.execute(
-        f"SELECT row_count, ever_had_rows FROM {state.full_name} WHERE table_name = ?",
-        [table.full_name],
-    ).fetchone()
-    previous, had_rows = before or (None, False)
-    connection.execute(f"DELETE FROM {state.full_name} WHERE table_name = ?", [table.full_name])
-    connection.execute(
-        f"INSERT INTO {state.full_name} VALUES (?, ?, ?, ?, ?, now())",
-        [table.full_name, rows, previous, had_rows or rows > 0, run_id],
-    )
-    return rows

@@ -1,7 +1,7 @@
 """What assets take and return instead of rows: rows stay in the engine."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import duckdb
@@ -23,9 +23,32 @@ class Relation:
 
 @dataclass(frozen=True)
 class Select:
-    """What a table shall hold, as one SELECT."""
+    """What a table shall hold, as one SELECT.
 
-    sql: str
+    Attributes:
+        template: the SELECT, with `$name` where a relation or a value is to be filled in.
+        values: what to fill in; a template without any is taken as it is.
+    """
+
+    template: str
+    values: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def sql(self) -> str:
+        """The whole SELECT."""
+        return self.reading()
+
+    @property
+    def reads(self) -> dict[str, Table]:
+        """Name in the template -> the stored table that is filled in there."""
+        return {
+            name: value.table for name, value in self.values.items() if isinstance(value, Relation)
+        }
+
+    def reading(self, **relations: str) -> str:
+        """The SELECT reading other relations in place of the stored tables of these names."""
+        values = {**self.values, **relations}
+        return sql.fill(self.template, values) if values else self.template
 
 
 @dataclass(frozen=True)
@@ -57,4 +80,4 @@ class Feed(Protocol):
 
 def select(path: str, **values: object) -> Select:
     """The SELECT of a file below `student_pipeline/sql`, reading the given relations."""
-    return Select(sql.render(path, **values))
+    return Select(sql.text(path), values)

@@ -1,0 +1,139 @@
+"""How far every table has come, and how far its readers have followed.
+
+A table's *position* is a number that grows whenever its rows change. A *reader* (a table, or the
+checks of one) notes the positions of what it read; while they are the same, it has nothing to do.
+What changed between two positions of a silver table stands in `ops.changes`.
+
+Every function runs inside the caller's transaction.
+"""
+
+import hashlib
+from collections.abc import Mapping
+
+import duckdb
+
+from student_pipeline import tables
+from student_pipeline.tables import Table
+from student_pipeline.warehouse import sql
+from student_pipeline.warehouse.strategies import count, ensure_table, scalar
+from student_pipeline.warehouse.values import Select
+
+
+def made_by(table: Table, select: Select) -> str:
+    """A hash of all that decides what the table holds, beside the rows that it reads."""
+    parts = (select.sql, sql.macros(), table.ddl(), duckdb.__version__)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def position(connection: duckdb.DuckDBPyConnection, table: Table) -> int:
+    """The table's position; 0 where it was never written. In bronze it is the newest load."""
+    if table.schema == "bronze":
+        return scalar(connection, f"SELECT coalesce(max(_load_id), 0) FROM {table.full_name}")
+    return scalar(
+        connection,
+        "SELECT coalesce(max(position), 0) FROM ops.table_state WHERE table_name = ?",
+        [table.full_name],
+    )
+
+
+def next_position(connection: duckdb.DuckDBPyConnection) -> int:
+    """A position above that of every table."""
+    ensure_table(connection, tables.TABLE_STATE)
+    return scalar(connection, "SELECT coalesce(max(position), 0) + 1 FROM ops.table_state")
+
+
+def stored_made_by(connection: duckdb.DuckDBPyConnection, table: Table) -> str | None:
+    """The hash under which the table was last written; None where it never was."""
+    ensure_table(connection, tables.TABLE_STATE)
+    row = connection.execute(
+        "SELECT made_by FROM ops.table_state WHERE table_name = ?", [table.full_name]
+    ).fetchone()
+    return row[0] if row else None
+
+
+def watermarks(connection: duckdb.DuckDBPyConnection, reader: str) -> dict[str, int]:
+    """Table -> the position that the reader has followed to."""
+    ensure_table(connection, tables.WATERMARKS)
+    rows = connection.execute(
+        "SELECT table_name, position FROM ops.watermarks WHERE reader = ?", [reader]
+    ).fetchall()
+    return dict(rows)
+
+
+def follow(
+    connection: duckdb.DuckDBPyConnection, reader: str, positions: Mapping[str, int]
+) -> None:
+    """Note how far the reader has come, and forget the changes that every reader has followed."""
+    ensure_table(connection, tables.WATERMARKS)
+    ensure_table(connection, tables.CHANGES)
+    connection.execute("DELETE FROM ops.watermarks WHERE reader = ?", [reader])
+    for table_name, where in positions.items():
+        connection.execute(
+            "INSERT INTO ops.watermarks VALUES (?, ?, ?)", [reader, table_name, where]
+        )
+    connection.execute(
+        "DELETE FROM ops.changes AS change USING (SELECT table_name, min(position) AS position "
+        "FROM ops.watermarks GROUP BY table_name) AS slowest "
+        "WHERE change.table_name = slowest.table_name AND change.position <= slowest.position"
+    )
+
+
+def changes(since: Mapping[str, int]) -> str:
+    """The SELECT of what changed in these tables above these positions."""
+    above = " OR ".join(
+        f"(table_name = {sql.literal(name)} AND position > {where})"
+        for name, where in since.items()
+    )
+    return f"SELECT * FROM ops.changes WHERE {above or 'false'}"
+
+
+def log_everything(connection: duckdb.DuckDBPyConnection, table: Table, where: int) -> None:
+    """Note that any row of the table may have changed."""
+    ensure_table(connection, tables.CHANGES)
+    connection.execute("DELETE FROM ops.changes WHERE table_name = ?", [table.full_name])
+    connection.execute(
+        "INSERT INTO ops.changes (table_name, position) VALUES (?, ?)", [table.full_name, where]
+    )
+
+
+def changed_wholly(connection: duckdb.DuckDBPyConnection, since: Mapping[str, int]) -> bool:
+    """Whether one of these tables was rebuilt above its position."""
+    ensure_table(connection, tables.CHANGES)
+    return scalar(connection, f"SELECT count(*) FROM ({changes(since)}) WHERE id IS NULL") > 0
+
+
+def record(
+    connection: duckdb.DuckDBPyConnection,
+    table: Table,
+    run_id: str,
+    where: int | None = None,
+    made: str | None = None,
+) -> int:
+    """Note in `ops.table_state` what a write left; return the table's row count.
+
+    Args:
+        where: the table's new position; None where no row changed.
+        made: the hash of what it is made by, of a merged table.
+    """
+    state = tables.TABLE_STATE
+    ensure_table(connection, state)
+    rows = count(connection, table)
+    before = connection.execute(
+        f"SELECT row_count, ever_had_rows, position FROM {state.full_name} WHERE table_name = ?",
+        [table.full_name],
+    ).fetchone()
+    previous, had_rows, stood = before or (None, False, 0)
+    connection.execute(f"DELETE FROM {state.full_name} WHERE table_name = ?", [table.full_name])
+    connection.execute(
+        f"INSERT INTO {state.full_name} VALUES (?, ?, ?, ?, ?, now(), ?, ?)",
+        [
+            table.full_name,
+            rows,
+            previous,
+            had_rows or rows > 0,
+            run_id,
+            where if where is not None else stood or 0,
+            made,
+        ],
+    )
+    return rows

@@ -1,11 +1,12 @@
 """The asset checks: generic ones made from the declarations, and the business ones by name.
 
-All checks of a table (and of its quarantine) are one step of the run. An error stops what is built
-from the table; a warning never does. A failed check names counts and up to ten keys; ids, classes
+All checks of a table (and of its quarantine) are one step of the run. They look at all rows, or at
+those that changed since they passed (`scope`). An error stops what is built from the table; a warning
+never does. A failed check names counts and up to ten keys; ids, classes
 and dates only, never a student's name.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from fractions import Fraction
@@ -18,6 +19,7 @@ from student_pipeline import tables
 from student_pipeline.assets.table_asset import POOL
 from student_pipeline.ingest.delivery import LandingFolder
 from student_pipeline.ingest.discovery import patterns
+from student_pipeline.scope import Scope, last_warning, note_failed, note_passed, scope_of
 from student_pipeline.settings import Rules
 from student_pipeline.sources import PRESENT_STATUSES, SOURCES
 from student_pipeline.tables import Column, Table
@@ -40,6 +42,7 @@ class Surroundings:
     connection: duckdb.DuckDBPyConnection
     rules: Rules
     landing: LandingFolder
+    scope: Scope
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ class Check:
     Attributes:
         description: what it proves, for the UI.
         warning: a failure warns only.
+        rows_decide: what it finds depends on rows of the table alone (and on those that the table
+            is made of): where these did not change, what it found last still holds.
     """
 
     table: Table
@@ -66,6 +71,7 @@ class Check:
     description: str
     find: Callable[[Surroundings], Finding]
     warning: bool = False
+    rows_decide: bool = False
 
 
 def table_checks(table: Table) -> dg.AssetChecksDefinition:
@@ -95,11 +101,20 @@ def table_checks(table: Table) -> dg.AssetChecksDefinition:
     ) -> Iterator[dg.AssetCheckResult]:
         selected = context.selected_asset_check_keys
         with tried_again_if_it_can_pass(), warehouse.get_connection() as connection:
-            surroundings = Surroundings(connection, rules, landing)
+            scope = Scope("whole")
+            if len(selected) == len(by_key):
+                scope = scope_of(
+                    connection, table, _READS.get(table.full_name, ()), context.run.run_id
+                )
+            surroundings = Surroundings(connection, rules, landing, scope)
+            failed, warnings = False, {}
             for (asset_key, name), check in by_key.items():
                 if dg.AssetCheckKey(asset_key, name) in selected:
                     found = _look(check, surroundings)
                     warning = check.warning or found.warning
+                    failed |= not (found.passed or warning)
+                    if check.rows_decide and not found.passed:
+                        warnings[name] = found.sentence
                     yield dg.AssetCheckResult(
                         asset_key=asset_key,
                         check_name=name,
@@ -110,6 +125,11 @@ def table_checks(table: Table) -> dg.AssetChecksDefinition:
                         description=found.sentence,
                         metadata=found.metadata,
                     )
+            with warehouse.transaction():
+                if failed:
+                    note_failed(connection, table)
+                else:
+                    note_passed(connection, table, scope, warnings)
 
     return run_checks
 
@@ -120,6 +140,9 @@ def _look(check: Check, around: Surroundings) -> Finding:
     Without this, the first of such checks would keep the others of the step from being heard.
     """
     try:
+        if check.rows_decide and around.scope.way == "unchanged":
+            warned = last_warning(around.connection, check.table, check.name)
+            return Finding(not warned, warned or "No row changed since this was checked last.")
         return check.find(around)
     except duckdb.IOException:
         raise
@@ -154,9 +177,23 @@ def _generic_checks(table: Table) -> list[Check]:
         ]
     if table.key:
         names = ", ".join(table.key)
-        checks.append(Check(table, "key_unique", f"{names}: unique and not null.", _unique(table)))
+        checks.append(
+            Check(
+                table,
+                "key_unique",
+                f"{names}: unique and not null.",
+                _unique(table),
+                rows_decide=True,
+            )
+        )
     checks += [
-        Check(table, name, description, _rows_meet(table, name, rules[name]))
+        Check(
+            table,
+            name,
+            description,
+            _rows_meet(table, name, rules[name]),
+            rows_decide=table.schema != "quarantine",
+        )
         for name, description in (
             ("required_columns", "Columns that must have a value have one."),
             ("accepted_values", "Columns with a vocabulary hold its words only."),
@@ -212,12 +249,13 @@ def _rows_meet(
 
     def find(around: Surroundings) -> Finding:
         counts = ", ".join(f"count(*) FILTER (WHERE {broken})" for broken in conditions.values())
-        row = around.connection.execute(f"SELECT {counts} FROM {table.full_name}").fetchone()
+        rows = around.scope.rows(table)
+        row = around.connection.execute(f"SELECT {counts} FROM {rows} AS stored").fetchone()
         broken = {name: n for name, n in zip(conditions, row or (), strict=True) if n}
         if not broken:
             return Finding(True, "Every row is as it should be.")
         somewhere = " OR ".join(f"({conditions[name]})" for name in broken)
-        keys = _some_keys(around.connection, table, somewhere)
+        keys = _some_keys(around, table, somewhere)
         columns = ", ".join(f"{name} in {n:,} rows" for name, n in broken.items())
         return Finding(
             False, f"{check.replace('_', ' ')}: {columns}. {_named(keys)}", {**broken, "keys": keys}
@@ -226,12 +264,12 @@ def _rows_meet(
     return find
 
 
-def _some_keys(connection: duckdb.DuckDBPyConnection, table: Table, condition: str) -> list[str]:
+def _some_keys(around: Surroundings, table: Table, condition: str) -> list[str]:
     """The keys of up to ten rows; where a table has no key, where the rows came from."""
     columns = table.key or ("_source_file", "_source_row")
-    rows = connection.execute(
-        f"SELECT {sql.names(columns)} FROM {table.full_name} WHERE {condition} "
-        f"ORDER BY ALL LIMIT {MOST_KEYS}"
+    rows = around.connection.execute(
+        f"SELECT {sql.names(columns)} FROM {around.scope.rows(table)} AS stored "
+        f"WHERE {condition} ORDER BY ALL LIMIT {MOST_KEYS}"
     ).fetchall()
     return [" ".join(str(part) for part in row if part is not None) for row in rows]
 
@@ -327,55 +365,69 @@ def _unique(table: Table) -> Callable[[Surroundings], Finding]:
     columns = [sql.identifier(name) for name in table.key]
     nulls = " OR ".join(f"{column} IS NULL" for column in columns)
     named = " || ' ' || ".join(f"coalesce(CAST({column} AS VARCHAR), 'null')" for column in columns)
-    query = (
-        f"SELECT {named} || ' (' || count(*) || 'x)' AS key FROM {table.full_name} "
-        f"GROUP BY {', '.join(columns)} HAVING count(*) > 1 OR {nulls}"
-    )
-    return _no_offenders(query, "Every key stands once.", "keys that are null or stand twice")
-
-
-# --- the business rules ---------------------------------------------------------------------------
-
-
-def _no_offenders(query: str, good: str, bad: str) -> Callable[[Surroundings], Finding]:
-    """A query that yields the `key` of whatever breaks a rule yields nothing."""
 
     def find(around: Surroundings) -> Finding:
-        row = around.connection.execute(
-            f"WITH offenders AS MATERIALIZED ({query}), "
-            "sample_of AS (SELECT coalesce(key, 'null') AS key FROM offenders "
-            f"ORDER BY key LIMIT {MOST_KEYS}) "
-            "SELECT (SELECT count(*) FROM offenders), (SELECT list(key) FROM sample_of)"
-        ).fetchone()
-        number, keys = row or (0, [])
-        if not number:
-            return Finding(True, good)
-        return Finding(
-            False, f"{number:,} {bad}. {_named(keys)}", {"offenders": number, "keys": keys}
+        query = (
+            f"SELECT {named} || ' (' || count(*) || 'x)' AS key "
+            f"FROM {around.scope.rows(table)} AS stored "
+            f"GROUP BY {', '.join(columns)} HAVING count(*) > 1 OR {nulls}"
+        )
+        return _no_offenders(
+            around, query, "Every key stands once.", "keys that are null or stand twice"
         )
 
     return find
 
 
+# --- the business rules ---------------------------------------------------------------------------
+
+
+def _no_offenders(around: Surroundings, query: str, good: str, bad: str) -> Finding:
+    """Whether a query that yields the `key` of whatever breaks a rule yields nothing."""
+    row = around.connection.execute(
+        f"WITH offenders AS MATERIALIZED ({query}), "
+        "sample_of AS (SELECT coalesce(key, 'null') AS key FROM offenders "
+        f"ORDER BY key LIMIT {MOST_KEYS}) "
+        "SELECT (SELECT count(*) FROM offenders), (SELECT list(key) FROM sample_of)"
+    ).fetchone()
+    number, keys = row or (0, [])
+    if not number:
+        return Finding(True, good)
+    return Finding(False, f"{number:,} {bad}. {_named(keys)}", {"offenders": number, "keys": keys})
+
+
 def _from_file(
     path: str, good: str, bad: str, **values: object
 ) -> Callable[[Surroundings], Finding]:
-    """As `_no_offenders`, with the query of a file; rules in `values` are given as functions."""
+    """Whether the query of a file yields nothing.
+
+    Args:
+        values: what to fill in; a function is given the surroundings.
+    """
 
     def find(around: Surroundings) -> Finding:
         filled = {
-            name: value(around.rules) if callable(value) else value
-            for name, value in values.items()
+            name: value(around) if callable(value) else value for name, value in values.items()
         }
-        return _no_offenders(sql.render(f"checks/{path}", **filled), good, bad)(around)
+        return _no_offenders(around, sql.render(f"checks/{path}", **filled), good, bad)
 
     return find
 
 
-_ID_OF = {"students": "student_id", "attendance": "attend_id", "assessments": "assessment_id"}
-"""Source -> the column of bronze that identifies a record."""
+def _rows(table: Table) -> Callable[[Surroundings], str]:
+    """The rows of a table that the checks look at, for `_from_file`."""
+    return lambda around: around.scope.rows(table)
+
 
 _SILVER_OF = {table.source: table for table in tables.SILVER}
+
+_READS: dict[str, Sequence[Table]] = {
+    tables.DIM_STUDENT.full_name: [tables.BRONZE_STUDENTS],
+    tables.FACT_ATTEND.full_name: [tables.BRONZE_ATTENDANCE, tables.DIM_STUDENT],
+    tables.FACT_ASSESS.full_name: [tables.BRONZE_ASSESSMENTS, tables.DIM_STUDENT],
+    **{table.full_name: tables.SILVER for table in tables.GOLD},
+}
+"""Table -> the tables whose rows its checks compare it with."""
 
 
 def _business_checks(table: Table) -> list[Check]:
@@ -385,30 +437,47 @@ def _business_checks(table: Table) -> list[Check]:
         return _quarantine_checks(table)
     checks: list[Check] = []
     if table.schema == "silver":
-        bronze, quarantine = f"bronze.{table.source}", f"quarantine.{table.source}"
+        bronze = tables.TABLES[f"bronze.{table.source}"]
+        quarantine = tables.TABLES[f"quarantine.{table.source}"]
         checks.append(
             Check(
                 table,
                 "nothing_is_lost",
                 "Latest versions in bronze = rows in silver + refused rows in the quarantine.",
-                _from_file(
-                    "nothing_is_lost.sql",
-                    "Every latest version is in silver or in the quarantine.",
-                    "equation does not hold",
-                    id=_ID_OF[table.source or ""],
-                    bronze=bronze,
-                    silver=table.full_name,
-                    quarantine=quarantine,
-                ),
+                _nothing_is_lost(table, bronze, quarantine),
+                rows_decide=True,
             )
         )
-    if table in (tables.FACT_ATTEND, tables.FACT_ASSESS):
+    if table in tables.FACTS:
         checks += _fact_checks(table)
     if table is tables.CLASS_DAILY_PERFORMANCE:
         checks += _class_checks(table)
     if table is tables.STUDENT_PERFORMANCE_SUMMARY:
         checks += _student_checks(table)
     return checks
+
+
+def _nothing_is_lost(
+    table: Table, bronze: Table, quarantine: Table
+) -> Callable[[Surroundings], Finding]:
+    def find(around: Surroundings) -> Finding:
+        if around.scope.way == "whole":
+            path, bad = "nothing_is_lost.sql", "equation does not hold"
+        else:
+            path, bad = "nothing_new_is_lost.sql", "ids are not once in silver or in the quarantine"
+        good = "Every latest version is in silver or in the quarantine."
+        return _from_file(
+            path,
+            good,
+            bad,
+            id=bronze.columns[0].name,
+            key=table.key[0],
+            bronze=around.scope.rows(bronze),
+            silver=around.scope.rows(table),
+            quarantine=quarantine.full_name,
+        )(around)
+
+    return find
 
 
 def _bronze_checks(table: Table) -> list[Check]:
@@ -440,10 +509,11 @@ def _bronze_checks(table: Table) -> list[Check]:
                     "one_student_per_id.sql",
                     "Every id belongs to one student.",
                     "ids were delivered for different students; the latest version counts",
-                    id=_ID_OF[table.source or ""],
-                    bronze=table.full_name,
+                    id=table.columns[0].name,
+                    bronze=lambda around: around.scope.versions(table),
                 ),
                 warning=True,
+                rows_decide=True,
             )
         )
     return checks
@@ -500,7 +570,7 @@ def _quarantine_checks(table: Table) -> list[Check]:
                 "reasons refuse more rows than expected",
                 quarantine=table.full_name,
                 silver=_SILVER_OF[table.source].full_name,
-                limit=lambda rules: rules.quarantine_warning_share,
+                limit=lambda around: around.rules.quarantine_warning_share,
             ),
             warning=True,
         )
@@ -508,9 +578,6 @@ def _quarantine_checks(table: Table) -> list[Check]:
 
 
 def _fact_checks(table: Table) -> list[Check]:
-    fact_id, date = ("attend_id", "attend_date")
-    if table is tables.FACT_ASSESS:
-        fact_id, date = ("assess_id", "assess_date")
     checks = [
         Check(
             table,
@@ -520,16 +587,17 @@ def _fact_checks(table: Table) -> list[Check]:
                 "class_of_student.sql",
                 "Every record has its student's class.",
                 "records have another class than their student",
-                id=fact_id,
-                fact=table.full_name,
+                id=table.key[0],
+                fact=lambda around: around.scope.of_moved_students(table),
                 dim_student=tables.DIM_STUDENT.full_name,
             ),
+            rows_decide=True,
         ),
         Check(
             table,
             "recent_data",
             "The newest record is not older than expected (configurable).",
-            _recent(table, date),
+            _recent(table),
             warning=True,
         ),
     ]
@@ -543,8 +611,9 @@ def _fact_checks(table: Table) -> list[Check]:
                     "one_counted_record.sql",
                     "One record counts for each student and day.",
                     "student-days don't have exactly one record that counts",
-                    fact_attend=table.full_name,
+                    fact_attend=lambda around: around.scope.student_days(table),
                 ),
+                rows_decide=True,
             ),
             Check(
                 table,
@@ -554,9 +623,10 @@ def _fact_checks(table: Table) -> list[Check]:
                     "presence_follows_status.sql",
                     "Presence follows from the status.",
                     "records whose presence does not follow from the status",
-                    fact_attend=table.full_name,
+                    fact_attend=_rows(table),
                     present_statuses=", ".join(map(sql.literal, PRESENT_STATUSES)),
                 ),
+                rows_decide=True,
             ),
         ]
     else:
@@ -569,16 +639,18 @@ def _fact_checks(table: Table) -> list[Check]:
                     "score_in_range.sql",
                     "Every score is within its range.",
                     "assessments have a score out of range or a wrong percentage",
-                    fact_assess=table.full_name,
+                    fact_assess=_rows(table),
                 ),
+                rows_decide=True,
             )
         )
     return checks
 
 
-def _recent(table: Table, date: str) -> Callable[[Surroundings], Finding]:
+def _recent(table: Table) -> Callable[[Surroundings], Finding]:
     def find(around: Surroundings) -> Finding:
-        row = around.connection.execute(f"SELECT max({date}) FROM {table.full_name}").fetchone()
+        newest_day = f"SELECT max({table.date}) FROM {table.full_name}"
+        row = around.connection.execute(newest_day).fetchone()
         newest = row[0] if row else None
         if newest is None:
             return Finding(True, "There is no record yet.")
@@ -594,17 +666,18 @@ def _day(now: datetime) -> Any:
     return now.date()
 
 
-def _silver_names() -> dict[str, str]:
-    return {table.name: table.full_name for table in (*tables.SILVER, *tables.GOLD)}
-
-
 def _gold_check(
-    table: Table, name: str, description: str, good: str, bad: str, **rules: object
+    table: Table, name: str, description: str, good: str, bad: str, **values: object
 ) -> Check:
     """A check of a gold table whose query is the file of the same name."""
     text = sql.text(f"checks/{name}.sql")
-    used = {key: value for key, value in _silver_names().items() if f"${key}" in text}
-    return Check(table, name, description, _from_file(f"{name}.sql", good, bad, **used, **rules))
+    used = {
+        other.name: other.full_name
+        for other in (*tables.SILVER, *tables.GOLD)
+        if f"${other.name}" in text
+    }
+    find = _from_file(f"{name}.sql", good, bad, **{**used, **values})
+    return Check(table, name, description, find, rows_decide=True)
 
 
 def _class_checks(table: Table) -> list[Check]:
@@ -629,6 +702,9 @@ def _class_checks(table: Table) -> list[Check]:
             "Every class and date of silver has its row, and no other.",
             "No class and no date is missing.",
             "class-days are missing or have no source",
+            fact_attend=lambda around: around.scope.class_days(tables.FACT_ATTEND),
+            fact_assess=lambda around: around.scope.class_days(tables.FACT_ASSESS),
+            class_daily_performance=lambda around: around.scope.class_days(table),
         ),
         Check(
             table,
@@ -641,6 +717,7 @@ def _class_checks(table: Table) -> list[Check]:
                 class_daily_performance=table.full_name,
             ),
             warning=True,
+            rows_decide=True,
         ),
     ]
 
@@ -653,8 +730,8 @@ def _student_checks(table: Table) -> list[Check]:
             "present + absent = days; rate and chronic absence follow from the counts.",
             "Counts and rates agree.",
             "students whose counts and rates don't agree",
-            min_days=lambda rules: rules.chronic_absence_min_days,
-            chronic_percent=lambda rules: rules.chronic_absence_percent,
+            min_days=lambda around: around.rules.chronic_absence_min_days,
+            chronic_percent=lambda around: around.rules.chronic_absence_percent,
         ),
         _gold_check(
             table,

@@ -84,6 +84,11 @@ class Table:
         return tuple(column.name for column in self.columns)
 
     @property
+    def date(self) -> str:
+        """The column that holds the day of a row; empty where rows have none."""
+        return next((column.name for column in self.columns if column.type == "DATE"), "")
+
+    @property
     def contract(self) -> tuple[str, ...]:
         """The columns that people read: all but those that the pipeline keeps for itself."""
         return tuple(name for name in self.column_names if not name.startswith("_"))
@@ -415,7 +420,8 @@ STUDENT_PERFORMANCE_SUMMARY = Table(
 )
 
 BRONZE = (BRONZE_STUDENTS, BRONZE_ATTENDANCE, BRONZE_ASSESSMENTS)
-SILVER = (DIM_STUDENT, FACT_ATTEND, FACT_ASSESS)
+FACTS = (FACT_ATTEND, FACT_ASSESS)
+SILVER = (DIM_STUDENT, *FACTS)
 QUARANTINE = (QUARANTINE_STUDENTS, QUARANTINE_ATTENDANCE, QUARANTINE_ASSESSMENTS)
 GOLD = (CLASS_DAILY_PERFORMANCE, STUDENT_PERFORMANCE_SUMMARY)
 TABLES = {table.full_name: table for table in (*BRONZE, *SILVER, *QUARANTINE, *GOLD)}
@@ -507,4 +513,17 @@ LATEST_ROSTER = Table(
     columns=(Column("student_id", "VARCHAR", "The student", required=True),),
     key=("student_id",),
     strategy="replace",
+)
+
+WARNINGS = Table(
+    schema="ops",
+    name="warnings",
+    description="What the checks of each table warned of when they last looked at its rows.",
+    columns=(
+        Column("table_name", "VARCHAR", "schema.name", required=True),
+        Column("check_name", "VARCHAR", "The check", required=True),
+        Column("sentence", "VARCHAR", "What it warned of", required=True),
+    ),
+    key=("table_name", "check_name"),
+    strategy="upsert",
 )

@@ -894,15 +894,15 @@ def test_an_error_on_bronze_stops_what_is_built_from_it_and_nothing_else(after: 
 
 def test_an_error_on_gold_fails_the_run(after: School, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mistake in a gold SELECT, as it might be made one day."""
-    rendered = values.sql.render
+    written = values.sql.text
 
-    def mistaken(path: str, **given: object) -> str:
-        text = rendered(path, **given)
+    def mistaken(path: str) -> str:
+        text = written(path)
         if path == "gold/class_daily_performance.sql":
             return f"SELECT * REPLACE (present_count + 1 AS present_count) FROM ({text}) AS made"
         return text
 
-    monkeypatch.setattr(values.sql, "render", mistaken)
+    monkeypatch.setattr(values.sql, "text", mistaken)
     result = after.run()
     assert not result.success
     assert set(failed_checks(result)) == {

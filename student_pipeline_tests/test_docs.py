@@ -35,14 +35,22 @@ DOCUMENTS = [
     ROOT / "CHANGELOG.md",
     *sorted((ROOT / "docs").glob("*.md")),
 ]
-OPS = (tables.SOURCE_FILES, tables.TABLE_STATE, tables.LATEST_ROSTER)
+OPS = (
+    tables.SOURCE_FILES,
+    tables.TABLE_STATE,
+    tables.LATEST_ROSTER,
+    tables.WATERMARKS,
+    tables.CHANGES,
+    tables.WARNINGS,
+)
 
 # --- the data dictionary, made from the declarations --------------------------------------------
 
 _WRITTEN = {
     "append": "rows are added, identical ones once",
     "upsert": "rows are added or replaced by student",
-    "replace": "rebuilt in each run",
+    "merge": "what changed is merged; rebuilt when asked for, or when its SELECT or a rule changed",
+    "replace": "together with the silver table",
 }
 
 

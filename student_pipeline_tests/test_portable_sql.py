@@ -35,6 +35,7 @@ PLACEHOLDERS: dict[str, object] = {
     "quarantine": "quarantine.attendance",
     "fact": "silver.fact_attend",
     "id": "attend_id",
+    "key": "attend_id",
     # Rules.
     "statuses": sql.vocabulary(ATTENDANCE_STATUSES),
     "present_statuses": "'PRESENT', 'LATE'",

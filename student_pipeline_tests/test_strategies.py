@@ -11,7 +11,7 @@ import pytest
 
 from student_pipeline import tables
 from student_pipeline.tables import Column, Table
-from student_pipeline.warehouse import strategies
+from student_pipeline.warehouse import merge, state, strategies
 from student_pipeline.warehouse.connection import Warehouse, connect
 from student_pipeline.warehouse.strategies import SchemaMismatch, Written
 from student_pipeline_tests.pipeline import School, failed_checks
@@ -433,17 +433,17 @@ def test_a_table_and_its_quarantine_change_together_or_not_at_all(
     assert school.run().success
     before = [school.rows(name) for name in ("silver.dim_student", "quarantine.students")]
     school.deliver("students_2.csv", "student_id,name,class_id\nS3,D,5D\n,E,5E\n")
-    written = strategies.write
+    written = merge.bring_up_to_date
 
     def fail_afterwards(
-        connection: duckdb.DuckDBPyConnection, table: Table, incoming: str, *more: Any
-    ) -> Written:
-        result = written(connection, table, incoming, *more)
+        connection: duckdb.DuckDBPyConnection, table: Table, *more: Any, **named: Any
+    ) -> merge.Outcome:
+        outcome = written(connection, table, *more, **named)
         if table is tables.DIM_STUDENT:
             raise RuntimeError("power failure")
-        return result
+        return outcome
 
-    monkeypatch.setattr(strategies, "write", fail_afterwards)
+    monkeypatch.setattr(merge, "bring_up_to_date", fail_afterwards)
     assert not school.run().success
     assert [school.rows(name) for name in ("silver.dim_student", "quarantine.students")] == before
     monkeypatch.undo()
@@ -612,7 +612,7 @@ def test_a_transaction_keeps_all_of_it_or_nothing(tmp_path: Path) -> None:
     def stopped() -> None:
         with warehouse.transaction() as connection:
             Loads(connection, STUDENTS).load(student("S1", "5B"), student("S3"))
-            strategies.record_state(connection, STUDENTS, "run 2")
+            state.record(connection, STUDENTS, "run 2")
             assert len(stored(connection, STUDENTS, "*")) == 3
             strategies.write(connection, SORTED, "SELECT 'a' AS name, 1 AS number")
             raise RuntimeError("stop")
@@ -624,7 +624,7 @@ def test_a_transaction_keeps_all_of_it_or_nothing(tmp_path: Path) -> None:
 
     with warehouse.transaction() as connection:
         Loads(connection, STUDENTS).load(student("S1"), student("S2"))
-        strategies.record_state(connection, STUDENTS, "run 1")
+        state.record(connection, STUDENTS, "run 1")
     with pytest.raises(RuntimeError, match="stop"):
         stopped()
     with pytest.raises(duckdb.ConversionException):
@@ -643,7 +643,7 @@ def test_a_transaction_keeps_all_of_it_or_nothing(tmp_path: Path) -> None:
 def test_the_state_of_a_table_remembers_what_was_before(
     warehouse: duckdb.DuckDBPyConnection,
 ) -> None:
-    def state() -> list[tuple[Any, ...]]:
+    def books() -> list[tuple[Any, ...]]:
         return stored(
             warehouse,
             tables.TABLE_STATE,
@@ -652,13 +652,13 @@ def test_the_state_of_a_table_remembers_what_was_before(
 
     nothing = "SELECT '' AS name, 0 AS number WHERE false"
     strategies.write(warehouse, SORTED, nothing)
-    assert strategies.record_state(warehouse, SORTED, "1") == 0
-    assert state() == [("gold.sorted", 0, None, False, "1")]
+    assert state.record(warehouse, SORTED, "1") == 0
+    assert books() == [("gold.sorted", 0, None, False, "1")]
     strategies.write(warehouse, SORTED, "SELECT 'a' AS name, 1 AS number")
-    assert strategies.record_state(warehouse, SORTED, "2") == 1
-    assert state() == [("gold.sorted", 1, 0, True, "2")]
+    assert state.record(warehouse, SORTED, "2") == 1
+    assert books() == [("gold.sorted", 1, 0, True, "2")]
     strategies.write(warehouse, SORTED, nothing)
-    strategies.record_state(warehouse, SORTED, "3")
-    assert state() == [("gold.sorted", 0, 1, True, "3")]
-    strategies.record_state(warehouse, SORTED, "4")
-    assert state() == [("gold.sorted", 0, 0, True, "4")]
+    state.record(warehouse, SORTED, "3")
+    assert books() == [("gold.sorted", 0, 1, True, "3")]
+    state.record(warehouse, SORTED, "4")
+    assert books() == [("gold.sorted", 0, 0, True, "4")]

@@ -23,6 +23,7 @@ from dagster_duckdb import DuckDBResource
 from pydantic import Field, PrivateAttr
 
 from student_pipeline.warehouse import sql
+from student_pipeline.warehouse.compaction import compact_when_it_pays
 
 SCHEMAS = ("ops", "bronze", "silver", "quarantine", "gold")
 
@@ -65,6 +66,9 @@ class Warehouse(DuckDBResource):
     def yield_for_execution(self, context: InitResourceContext) -> Iterator["Warehouse"]:
         try:
             yield self
+            if self._connection is not None:
+                compact_when_it_pays(self._connection, self.path, get_dagster_logger().info)
+                self._connection = None
         finally:
             self.close()
 
@@ -212,7 +216,7 @@ def _open_patiently(
     told = False
     while True:
         try:
-            return duckdb.connect(path, read_only=read_only)
+            return _open(path, read_only)
         except duckdb.IOException as error:
             if "Could not set lock" not in str(error):
                 raise
@@ -227,6 +231,23 @@ def _open_patiently(
                 told = True
         time.sleep(pause)
         pause = min(pause * 1.5, 1.0)
+
+
+def _open(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
+    """Open the file that has this name now, not one that a compact copy has just replaced."""
+    while True:
+        before = _inode(path)
+        connection = duckdb.connect(path, read_only=read_only)
+        if before in (None, _inode(path)):
+            return connection
+        connection.close()
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None
 
 
 def _holder(message: str) -> str:

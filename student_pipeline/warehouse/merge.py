@@ -162,18 +162,22 @@ def _find_what_stands(
     """
     raw_id, dim = quarantine.columns[0].name, tables.DIM_STUDENT.full_name
     _make(connection, "fresh_ids", f"SELECT DISTINCT clean({raw_id}) AS id FROM {new}")
-    _make(
-        connection,
-        "removed",
-        f"SELECT rowid AS _row, * FROM {table.full_name} WHERE {table.key[0]} IN (FROM fresh_ids)",
-    )
+    removed = [f"{table.key[0]} IN (FROM fresh_ids)"]
     once_more = f"clean({raw_id}) IN (FROM fresh_ids)"
     if dim in followed:
-        _remove_moved(connection, table, followed[dim])
+        moved = (
+            f"SELECT student_id FROM ({state.changes({dim: followed[dim]})}) AS change "
+            "GROUP BY student_id HAVING count(DISTINCT class_id) > 1"
+        )
+        _make(connection, "moved", moved)
+        if scalar(connection, "SELECT count(*) FROM moved"):
+            removed.append("student_id IN (FROM moved)")
         once_more += (
             " OR (reason = 'unknown_student' "
             f"AND clean(student_id) IN (SELECT student_id FROM {dim}))"
         )
+    places = " UNION ".join(f"SELECT rowid FROM {table.full_name} WHERE {each}" for each in removed)
+    _make(connection, "removed", _rows_at(table, places))
     _make(
         connection,
         "readmitted",
@@ -182,31 +186,24 @@ def _find_what_stands(
     )
 
 
-def _remove_moved(connection: duckdb.DuckDBPyConnection, table: Table, since: int) -> None:
-    """Add to `removed` the facts whose student is in another class now."""
-    dim = tables.DIM_STUDENT.full_name
-    _make(
-        connection,
-        "moved",
-        f"SELECT student_id, class_id FROM {dim} WHERE student_id IN "
-        f"(SELECT student_id FROM ({state.changes({dim: since})}) AS change)",
-    )
-    if scalar(connection, "SELECT count(*) FROM moved"):
-        connection.execute(
-            f"INSERT INTO removed SELECT fact.rowid, fact.* FROM {table.full_name} AS fact "
-            "INNER JOIN moved ON fact.student_id = moved.student_id "
-            "WHERE fact.class_id <> moved.class_id "
-            "AND fact.rowid NOT IN (SELECT _row FROM removed)"
-        )
+def _rows_at(table: Table, places: str) -> str:
+    """The SELECT of the rows with these row ids, and the ids.
+
+    Finding the places first reads two columns of all rows, and the others of those few alone.
+    """
+    return f"SELECT rowid AS _row, * FROM {table.full_name} WHERE rowid IN ({places})"
 
 
 def _fetch_what_stands(connection: duckdb.DuckDBPyConnection, bronze: Table) -> None:
     """Add to `incoming` the bronze rows of what stood, unless they are there."""
-    connection.execute(
-        f"INSERT INTO incoming SELECT stored.* FROM {bronze.full_name} AS stored "
+    places = (
+        f"SELECT stored.rowid FROM {bronze.full_name} AS stored "
         "SEMI JOIN (SELECT _load_id, _source_row FROM removed UNION ALL "
         "SELECT _load_id, _source_row FROM readmitted) AS stood USING (_load_id, _source_row) "
         "ANTI JOIN incoming USING (_load_id, _source_row)"
+    )
+    connection.execute(
+        f"INSERT INTO incoming SELECT * FROM {bronze.full_name} WHERE rowid IN ({places})"
     )
 
 
@@ -218,23 +215,21 @@ def _remove_rivals(connection: duckdb.DuckDBPyConnection, table: Table) -> bool:
         "affected",
         f"SELECT {names} FROM removed UNION SELECT {names} FROM judged WHERE reason IS NULL",
     )
-    found = scalar(
-        connection,
-        f"INSERT INTO removed SELECT fact.rowid, fact.* FROM {table.full_name} AS fact "
-        f"SEMI JOIN affected USING ({names}) WHERE fact.rowid NOT IN (SELECT _row FROM removed)",
+    places = (
+        f"SELECT fact.rowid FROM {table.full_name} AS fact SEMI JOIN affected USING ({names}) "
+        "WHERE fact.rowid NOT IN (SELECT _row FROM removed)"
     )
-    return found > 0
+    return scalar(connection, f"INSERT INTO removed {_rows_at(table, places)}") > 0
 
 
 def _log_changes(connection: duckdb.DuckDBPyConnection, table: Table, here: int) -> None:
     """Note the keys of the rows that `removed` and `judged` tell apart."""
-    date = next((column.name for column in table.columns if column.type == "DATE"), "NULL")
     names = sql.names(table.followed or table.contract)
     gone = f"SELECT {names} FROM removed"
     come = f"SELECT {names} FROM judged WHERE reason IS NULL"
     connection.execute(
         f"INSERT INTO ops.changes SELECT DISTINCT {sql.literal(table.full_name)}, {here}, "
-        f"{table.key[0]}, student_id, class_id, {date} "
+        f"{table.key[0]}, student_id, class_id, {table.date or 'NULL'} "
         f"FROM (({gone} EXCEPT {come}) UNION ALL ({come} EXCEPT {gone})) AS change"
     )
 

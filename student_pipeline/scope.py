@@ -1,0 +1,210 @@
+"""Which rows the checks of a table have to look at.
+
+All of them, at first. Once they have passed, only the rows that changed since (`ops.changes`), and
+where nothing changed, none: what they found then still holds. A table of which a check failed, one
+that was rebuilt, one whose checks are run by themselves, and every table that is not large is looked
+at whole.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import duckdb
+
+from student_pipeline import tables
+from student_pipeline.tables import Table
+from student_pipeline.warehouse import state
+from student_pipeline.warehouse.strategies import count, ensure_table, stored_columns
+
+WHOLE_UP_TO = 1_000_000
+"""Tables of up to this many rows are looked at whole when something changed: that takes no time."""
+
+CHANGED_ROWS = "changed_rows"
+"""Temporary table: the facts that changed or whose id was loaded, as they stand in silver."""
+
+LOADED_VERSIONS = "loaded_versions"
+"""Temporary table: the records that were loaded since, and what stood for their ids before."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What the checks of one table look at.
+
+    Attributes:
+        positions: the tables that they read -> how far each has come.
+        since: the same of the time when they passed last; empty where they look at everything.
+    """
+
+    way: Literal["whole", "changes", "unchanged"]
+    positions: Mapping[str, int] = field(default_factory=dict)
+    since: Mapping[str, int] = field(default_factory=dict)
+
+    def rows(self, table: Table) -> str:
+        """The relation of the rows that changed, with all others of the same key."""
+        if self.way == "whole" or table.schema not in ("bronze", "silver"):
+            return table.full_name
+        if table.schema == "bronze":
+            return f"(SELECT * FROM {table.full_name} WHERE _load_id > {self._seen(table)})"
+        return CHANGED_ROWS if table in tables.FACTS else table.full_name
+
+    def student_days(self, fact: Table) -> str:
+        """The relation of all facts of the students and days of which a fact changed."""
+        return self.touched(fact, {"student_id": "student_id", fact.date: "date"}, fact)
+
+    def class_days(self, table: Table) -> str:
+        """The relation of all rows of the classes and days of which a fact changed."""
+        return self.touched(table, {"class_id": "class_id", table.date: "date"}, *tables.FACTS)
+
+    def of_moved_students(self, fact: Table) -> str:
+        """The relation of the facts that changed, and of all whose student changed the class."""
+        if self.way == "whole":
+            return fact.full_name
+        dim = tables.DIM_STUDENT.full_name
+        moved = (
+            f"SELECT student_id FROM ({state.changes({dim: self.since[dim]})}) AS change "
+            "GROUP BY student_id HAVING count(DISTINCT class_id) > 1"
+        )
+        return (
+            f"(FROM {self.rows(fact)} UNION ALL "
+            f"FROM {fact.full_name} WHERE student_id IN ({moved}))"
+        )
+
+    def versions(self, bronze: Table) -> str:
+        """The relation of the records that were loaded since, and of what stood for their ids."""
+        return bronze.full_name if self.way == "whole" else LOADED_VERSIONS
+
+    def touched(self, table: Table, columns: Mapping[str, str], *changed: Table) -> str:
+        """The relation of the rows that agree in columns with a change of one of these tables.
+
+        Args:
+            columns: column of the table -> column of `ops.changes`.
+        """
+        if self.way == "whole":
+            return table.full_name
+        since = {other.full_name: self._seen(other) for other in changed}
+        same = " AND ".join(f"stored.{own} = change.{other}" for own, other in columns.items())
+        return (
+            f"(SELECT stored.* FROM {table.full_name} AS stored "
+            f"SEMI JOIN ({state.changes(since)}) AS change ON {same})"
+        )
+
+    def _seen(self, table: Table) -> int:
+        return self.since[table.full_name]
+
+
+def reader(table: Table) -> str:
+    """The name under which the checks of a table note how far they have followed."""
+    return f"checks of {table.full_name}"
+
+
+def scope_of(
+    connection: duckdb.DuckDBPyConnection, table: Table, reads: Sequence[Table], run_id: str
+) -> Scope:
+    """What the checks of a table look at in a run.
+
+    Args:
+        reads: the tables whose rows decide, beside its own.
+    """
+    ensure_table(connection, tables.TABLE_STATE)
+    written = connection.execute(
+        "SELECT run_id FROM ops.table_state WHERE table_name = ?", [table.full_name]
+    ).fetchone()
+    every = [table, *reads]
+    if written != (run_id,) or not all(stored_columns(connection, each) for each in every):
+        return Scope("whole")
+    positions = {each.full_name: state.position(connection, each) for each in every}
+    since = state.watermarks(connection, reader(table))
+    if positions == since:
+        return Scope("unchanged", positions, since)
+    if (
+        set(positions) != set(since)
+        or state.changed_wholly(connection, since)
+        or max(count(connection, each) for each in every) <= WHOLE_UP_TO
+        or (table.schema == "bronze" and not _silver_follows(connection, table, since))
+    ):
+        return Scope("whole", positions)
+    scope = Scope("changes", positions, since)
+    if table in tables.FACTS:
+        _find_changed_rows(connection, table, scope)
+    elif table.schema == "bronze":
+        _find_versions(connection, table, scope)
+    return scope
+
+
+def _find_changed_rows(connection: duckdb.DuckDBPyConnection, fact: Table, scope: Scope) -> None:
+    bronze = tables.TABLES[f"bronze.{fact.source}"]
+    changed = state.changes({fact.full_name: scope.since[fact.full_name]})
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE {CHANGED_ROWS} AS FROM {fact.full_name} "
+        f"WHERE {fact.key[0]} IN (SELECT id FROM ({changed}) AS change UNION "
+        f"SELECT clean({bronze.columns[0].name}) FROM {scope.rows(bronze)} AS loaded)"
+    )
+
+
+def _find_versions(connection: duckdb.DuckDBPyConnection, bronze: Table, scope: Scope) -> None:
+    """Silver is not made yet when bronze is checked: it holds the latest version of before.
+
+    All versions before that one had the same student, or were warned of.
+    """
+    id_, silver = bronze.columns[0].name, _silver_of(bronze)
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE {LOADED_VERSIONS} AS "
+        f"SELECT {id_}, student_id FROM {scope.rows(bronze)} AS loaded"
+    )
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE loaded_ids AS "
+        f"SELECT DISTINCT clean({id_}) AS id FROM {LOADED_VERSIONS}"
+    )
+    connection.execute(
+        f"INSERT INTO {LOADED_VERSIONS} SELECT {silver.key[0]}, student_id "
+        f"FROM {silver.full_name} WHERE {silver.key[0]} IN (FROM loaded_ids) "
+        f"UNION ALL SELECT {id_}, student_id FROM quarantine.{bronze.source} "
+        f"WHERE reason <> 'malformed_record' AND clean({id_}) IN (FROM loaded_ids)"
+    )
+
+
+def _silver_of(bronze: Table) -> Table:
+    return next(table for table in tables.SILVER if table.source == bronze.source)
+
+
+def _silver_follows(
+    connection: duckdb.DuckDBPyConnection, bronze: Table, since: Mapping[str, int]
+) -> bool:
+    """Whether silver has followed as far as the checks of bronze have."""
+    followed = state.watermarks(connection, _silver_of(bronze).full_name)
+    return followed.get(bronze.full_name, -1) >= since[bronze.full_name]
+
+
+def note_passed(
+    connection: duckdb.DuckDBPyConnection, table: Table, scope: Scope, warnings: Mapping[str, str]
+) -> None:
+    """Note that no blocking check failed on these rows, and what the others warned of.
+
+    Args:
+        warnings: check -> its sentence.
+    """
+    if scope.way == "unchanged" or not scope.positions:
+        return
+    ensure_table(connection, tables.WARNINGS)
+    connection.execute("DELETE FROM ops.warnings WHERE table_name = ?", [table.full_name])
+    for check, sentence in warnings.items():
+        connection.execute(
+            "INSERT INTO ops.warnings VALUES (?, ?, ?)", [table.full_name, check, sentence]
+        )
+    state.follow(connection, reader(table), scope.positions)
+
+
+def note_failed(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
+    """Have the next checks of the table look at all of it."""
+    state.follow(connection, reader(table), {})
+
+
+def last_warning(connection: duckdb.DuckDBPyConnection, table: Table, check: str) -> str | None:
+    """What a check warned of when it looked last; None where it passed."""
+    ensure_table(connection, tables.WARNINGS)
+    row = connection.execute(
+        "SELECT sentence FROM ops.warnings WHERE table_name = ? AND check_name = ?",
+        [table.full_name, check],
+    ).fetchone()
+    return row[0] if row else None

@@ -26,7 +26,7 @@ from student_pipeline.settings import (
 )
 
 if TYPE_CHECKING:
-    from dagster import DagsterInstance
+    from dagster import AssetKey, AssetsDefinition, DagsterInstance
 
 GOOD, FAILED, WRONG_USAGE = 0, 1, 2
 
@@ -58,6 +58,13 @@ def _parser() -> argparse.ArgumentParser:
         "--full-refresh",
         action="store_true",
         help="rebuild silver, quarantine and gold from bronze",
+    )
+    run.add_argument(
+        "--select",
+        nargs="+",
+        default=[],
+        metavar="TABLE",
+        help="only these tables, such as silver/fact_attend, with their checks; default all",
     )
     run.set_defaults(command=_run)
 
@@ -116,12 +123,9 @@ def _run(options: argparse.Namespace) -> int:
     if options.full_refresh:
         config |= full_refresh_config()
     job = defs.resolve_job_def(JOB_NAME)
-    planned = [
-        key.to_user_string()
-        for asset in defs.assets or ()
-        if isinstance(asset, dg.AssetsDefinition)
-        for key in sorted(asset.keys)
-    ]
+    steps = [asset for asset in defs.assets or () if isinstance(asset, dg.AssetsDefinition)]
+    keys = _selected(steps, options.select)
+    planned = [key.to_user_string() for key in keys]
     with _dagster_instance() as instance:
         started = time.monotonic()
         say(f"Landing folder: {os.environ['STUDENT_PIPELINE_SOURCE']}")
@@ -129,7 +133,10 @@ def _run(options: argparse.Namespace) -> int:
         say(f"Run history:    {os.environ['DAGSTER_HOME']}")
         try:
             result = job.execute_in_process(
-                instance=instance, run_config=config, raise_on_error=False
+                instance=instance,
+                run_config=config,
+                raise_on_error=False,
+                asset_selection=keys if options.select else None,
             )
         # What a step raises is in the result; this is the run history that can't be written.
         except Exception as error:  # noqa: BLE001
@@ -138,6 +145,23 @@ def _run(options: argparse.Namespace) -> int:
             return FAILED
         print_summary(result, planned, seconds=time.monotonic() - started)
     return GOOD if result.success else FAILED
+
+
+def _selected(steps: "Sequence[AssetsDefinition]", names: Sequence[str]) -> "list[AssetKey]":
+    """The assets of these names, and what is made in the same step; all where none is named."""
+    known = {key.to_user_string() for step in steps for key in step.keys}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise SettingsError(
+            f"--select: there is no table {', '.join(unknown)}; there are "
+            f"{', '.join(sorted(known))}."
+        )
+    return [
+        key
+        for step in steps
+        if not names or any(key.to_user_string() in names for key in step.keys)
+        for key in sorted(step.keys)
+    ]
 
 
 def _require_usable_places() -> None:

@@ -15,7 +15,7 @@ import duckdb
 from student_pipeline import tables
 from student_pipeline.tables import Table
 from student_pipeline.warehouse import state
-from student_pipeline.warehouse.strategies import count, ensure_table, stored_columns
+from student_pipeline.warehouse.strategies import count, stored_columns
 
 WHOLE_UP_TO = 1_000_000
 """Tables of up to this many rows are looked at whole when something changed: that takes no time."""
@@ -106,7 +106,6 @@ def scope_of(
     Args:
         reads: the tables whose rows decide, beside its own.
     """
-    ensure_table(connection, tables.TABLE_STATE)
     written = connection.execute(
         "SELECT run_id FROM ops.table_state WHERE table_name = ?", [table.full_name]
     ).fetchone()
@@ -186,7 +185,6 @@ def note_passed(
     """
     if scope.way == "unchanged" or not scope.positions:
         return
-    ensure_table(connection, tables.WARNINGS)
     connection.execute("DELETE FROM ops.warnings WHERE table_name = ?", [table.full_name])
     for check, sentence in warnings.items():
         connection.execute(
@@ -202,7 +200,6 @@ def note_failed(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
 
 def last_warning(connection: duckdb.DuckDBPyConnection, table: Table, check: str) -> str | None:
     """What a check warned of when it looked last; None where it passed."""
-    ensure_table(connection, tables.WARNINGS)
     row = connection.execute(
         "SELECT sentence FROM ops.warnings WHERE table_name = ? AND check_name = ?",
         [table.full_name, check],

@@ -527,3 +527,6 @@ WARNINGS = Table(
     key=("table_name", "check_name"),
     strategy="upsert",
 )
+
+OPS = (SOURCE_FILES, TABLE_STATE, WATERMARKS, CHANGES, WARNINGS)
+"""The books that are there as soon as the warehouse is opened."""

@@ -8,15 +8,16 @@ variable `HYPOTHESIS_SEQUENCES` sets how many there are.
 import csv
 import io
 import json
+import logging
 import os
 import random
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import dagster as dg
 import duckdb
@@ -28,7 +29,7 @@ from student_pipeline import tables
 from student_pipeline.assets import bronze, gold, silver
 from student_pipeline.ingest.delivery import LandingFolder
 from student_pipeline.settings import Rules
-from student_pipeline.warehouse import merge
+from student_pipeline.warehouse import connection, merge
 from student_pipeline.warehouse.connection import Warehouse
 from student_pipeline.warehouse.io_manager import WarehouseIOManager
 from student_pipeline.warehouse.values import Relation
@@ -144,11 +145,17 @@ actions = st.builds(
 
 @dataclass(frozen=True)
 class Step:
-    """What happens before a run, and how it runs."""
+    """What happens before a run, and how it runs.
+
+    Attributes:
+        killed_at: the statement at which a first try ends, as it does for a process that is killed;
+            0 where none does.
+    """
 
     actions: list[Action]
     days_later: int
     full_refresh: bool
+    killed_at: int = 0
 
 
 steps = st.builds(
@@ -156,6 +163,7 @@ steps = st.builds(
     actions=st.lists(actions, min_size=1, max_size=4),
     days_later=st.sampled_from([0, 1, 3, -2]),  # clocks go backwards, too
     full_refresh=st.sampled_from([False, False, False, True]),
+    killed_at=st.one_of(st.just(0), st.integers(1, 600)),
 )
 
 
@@ -167,7 +175,7 @@ def first_step(seed: int) -> Step:
 sequences = st.builds(
     lambda seed, rest: [first_step(seed), *rest],
     st.integers(0, 10**6),
-    st.lists(steps, min_size=1, max_size=2),
+    st.lists(steps, min_size=1, max_size=4),
 )
 
 
@@ -228,9 +236,31 @@ class Output:
 
     asset_key: dg.AssetKey
     run_id: str
+    log: ClassVar[logging.Logger] = logging.getLogger("nobody")
 
     def add_output_metadata(self, metadata: object) -> None:
         """There is nobody to show it to."""
+
+
+class Killed(BaseException):
+    """The process is no more."""
+
+
+class Mortal:
+    """A connection that ends at a statement; what was not committed is lost."""
+
+    def __init__(self, real: duckdb.DuckDBPyConnection, statements: int) -> None:
+        self._real, self._left = real, statements
+
+    def execute(self, *arguments: Any) -> Any:
+        self._left -= 1
+        if not self._left:
+            self._real.close()
+            raise Killed
+        return self._real.execute(*arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
 
 
 class Direct(School):
@@ -339,6 +369,15 @@ COMMON = settings(
 )
 
 
+def build_until(statement: int, school: Direct, now: datetime, full_refresh: bool) -> None:
+    """Run until that statement, or to the end if there are fewer."""
+    real = connection.connect
+    with pytest.MonkeyPatch.context() as patch, suppress(Killed, duckdb.ConnectionException):
+        patch.setattr(connection, "connect", lambda *a, **k: Mortal(real(*a, **k), statement))
+        with school.built(now, full_refresh):
+            pass
+
+
 @settings(COMMON, max_examples=SEQUENCES)
 @given(sequences)
 def test_any_sequence_of_deliveries_gives_the_tables_of_the_reference(sequence: list[Step]) -> None:
@@ -350,6 +389,8 @@ def test_any_sequence_of_deliveries_gives_the_tables_of_the_reference(sequence: 
             now += timedelta(days=step.days_later, seconds=1)
             for action in step.actions:
                 landing.act(action)
+            if step.killed_at:
+                build_until(step.killed_at, school, now, step.full_refresh)
             with school.built(now, step.full_refresh):
                 oracle.run(school.landing, now)
                 assert_same_tables(school, oracle)

@@ -5,8 +5,7 @@ from datetime import datetime
 
 import duckdb
 
-from student_pipeline.tables import SOURCE_FILES
-from student_pipeline.warehouse.strategies import ensure_table, scalar
+from student_pipeline.warehouse.strategies import scalar
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,6 @@ class Ledger:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
-        ensure_table(connection, SOURCE_FILES)
 
     def next_load_id(self) -> int:
         """A number above every load so far."""

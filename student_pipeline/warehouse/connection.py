@@ -22,8 +22,10 @@ from dagster import (
 from dagster_duckdb import DuckDBResource
 from pydantic import Field, PrivateAttr
 
+from student_pipeline.tables import OPS
 from student_pipeline.warehouse import sql
 from student_pipeline.warehouse.compaction import compact_when_it_pays
+from student_pipeline.warehouse.strategies import ensure_tables
 
 SCHEMAS = ("ops", "bronze", "silver", "quarantine", "gold")
 
@@ -191,6 +193,7 @@ def connect(
         if not read_only:
             for schema in SCHEMAS:
                 connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+            ensure_tables(connection, "ops", OPS)
     except BaseException:
         connection.close()
         raise

@@ -57,6 +57,8 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
                 f"{table.full_name} can't be written and stays as it was. {sentence_of(error)}",
                 allow_retries=False,
             ) from None
+        if metadata.get("how") == "rebuilt":
+            context.log.info(f"{table.full_name}: {metadata['why']}")
         context.add_output_metadata({**metadata, "seconds": round(time.monotonic() - started, 3)})
 
     @contextmanager

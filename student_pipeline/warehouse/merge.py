@@ -38,13 +38,14 @@ class Outcome:
     """What was done with a table.
 
     Attributes:
+        way: `made` where there was no table yet.
         why: one sentence for the people who watch.
         position: the table's new position; None where no row changed.
         made_by: the hash of what it is made by now.
     """
 
     written: Written
-    way: Literal["rebuilt", "merged", "unchanged"]
+    way: Literal["made", "rebuilt", "merged", "unchanged"]
     why: str
     position: int | None
     made_by: str
@@ -63,7 +64,10 @@ def bring_up_to_date(
     reads = select.reads.values()
     positions = {read.full_name: state.position(connection, read) for read in reads}
     followed = state.watermarks(connection, table.full_name)
-    why = "it was asked for." if full_refresh else _why_rebuild(connection, table, made_by)
+    stored = strategies.stored_columns(connection, table)
+    why = _why_rebuild(connection, table, stored, made_by)
+    if full_refresh and not why:
+        why = "it was asked for."
     if not why and positions == followed:
         return Outcome(Written(0), "unchanged", "Nothing new.", None, made_by)
     here = state.next_position(connection)
@@ -77,14 +81,20 @@ def bring_up_to_date(
                 connection.execute(f"DROP TABLE IF EXISTS temp.{name}")
     written = merged if merged is not None else _rebuild(connection, table, select, here)
     state.follow(connection, table.full_name, positions)
+    if not stored:
+        return Outcome(written, "made", "Made anew.", here, made_by)
     if merged is None:
         return Outcome(written, "rebuilt", f"Rebuilt whole: {why}", here, made_by)
     return Outcome(written, "merged", "What changed was merged.", here, made_by)
 
 
-def _why_rebuild(connection: duckdb.DuckDBPyConnection, table: Table, made_by: str) -> str:
+def _why_rebuild(
+    connection: duckdb.DuckDBPyConnection,
+    table: Table,
+    stored: list[tuple[str, str]],
+    made_by: str,
+) -> str:
     """Why the stored table can't be built on; empty where it can."""
-    stored = strategies.stored_columns(connection, table)
     if not stored:
         return "it was not there yet."
     if stored != [(column.name, column.type) for column in table.columns]:

@@ -12,10 +12,9 @@ from collections.abc import Mapping
 
 import duckdb
 
-from student_pipeline import tables
 from student_pipeline.tables import Table
 from student_pipeline.warehouse import sql
-from student_pipeline.warehouse.strategies import count, ensure_table, scalar
+from student_pipeline.warehouse.strategies import count, scalar
 from student_pipeline.warehouse.values import Select
 
 
@@ -38,13 +37,11 @@ def position(connection: duckdb.DuckDBPyConnection, table: Table) -> int:
 
 def next_position(connection: duckdb.DuckDBPyConnection) -> int:
     """A position above that of every table."""
-    ensure_table(connection, tables.TABLE_STATE)
     return scalar(connection, "SELECT coalesce(max(position), 0) + 1 FROM ops.table_state")
 
 
 def stored_made_by(connection: duckdb.DuckDBPyConnection, table: Table) -> str | None:
     """The hash under which the table was last written; None where it never was."""
-    ensure_table(connection, tables.TABLE_STATE)
     row = connection.execute(
         "SELECT made_by FROM ops.table_state WHERE table_name = ?", [table.full_name]
     ).fetchone()
@@ -53,7 +50,6 @@ def stored_made_by(connection: duckdb.DuckDBPyConnection, table: Table) -> str |
 
 def watermarks(connection: duckdb.DuckDBPyConnection, reader: str) -> dict[str, int]:
     """Table -> the position that the reader has followed to."""
-    ensure_table(connection, tables.WATERMARKS)
     rows = connection.execute(
         "SELECT table_name, position FROM ops.watermarks WHERE reader = ?", [reader]
     ).fetchall()
@@ -64,8 +60,6 @@ def follow(
     connection: duckdb.DuckDBPyConnection, reader: str, positions: Mapping[str, int]
 ) -> None:
     """Note how far the reader has come, and forget the changes that every reader has followed."""
-    ensure_table(connection, tables.WATERMARKS)
-    ensure_table(connection, tables.CHANGES)
     connection.execute("DELETE FROM ops.watermarks WHERE reader = ?", [reader])
     for table_name, where in positions.items():
         connection.execute(
@@ -89,7 +83,6 @@ def changes(since: Mapping[str, int]) -> str:
 
 def log_everything(connection: duckdb.DuckDBPyConnection, table: Table, where: int) -> None:
     """Note that any row of the table may have changed."""
-    ensure_table(connection, tables.CHANGES)
     connection.execute("DELETE FROM ops.changes WHERE table_name = ?", [table.full_name])
     connection.execute(
         "INSERT INTO ops.changes (table_name, position) VALUES (?, ?)", [table.full_name, where]
@@ -98,7 +91,6 @@ def log_everything(connection: duckdb.DuckDBPyConnection, table: Table, where: i
 
 def changed_wholly(connection: duckdb.DuckDBPyConnection, since: Mapping[str, int]) -> bool:
     """Whether one of these tables was rebuilt above its position."""
-    ensure_table(connection, tables.CHANGES)
     return scalar(connection, f"SELECT count(*) FROM ({changes(since)}) WHERE id IS NULL") > 0
 
 
@@ -115,17 +107,15 @@ def record(
         where: the table's new position; None where no row changed.
         made: the hash of what it is made by, of a merged table.
     """
-    state = tables.TABLE_STATE
-    ensure_table(connection, state)
     rows = count(connection, table)
     before = connection.execute(
-        f"SELECT row_count, ever_had_rows, position FROM {state.full_name} WHERE table_name = ?",
+        "SELECT row_count, ever_had_rows, position FROM ops.table_state WHERE table_name = ?",
         [table.full_name],
     ).fetchone()
     previous, had_rows, stood = before or (None, False, 0)
-    connection.execute(f"DELETE FROM {state.full_name} WHERE table_name = ?", [table.full_name])
+    connection.execute("DELETE FROM ops.table_state WHERE table_name = ?", [table.full_name])
     connection.execute(
-        f"INSERT INTO {state.full_name} VALUES (?, ?, ?, ?, ?, now(), ?, ?)",
+        "INSERT INTO ops.table_state VALUES (?, ?, ?, ?, ?, now(), ?, ?)",
         [
             table.full_name,
             rows,

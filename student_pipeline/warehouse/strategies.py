@@ -4,6 +4,7 @@
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import duckdb
@@ -43,7 +44,21 @@ def write(connection: duckdb.DuckDBPyConnection, table: Table, incoming: str) ->
 
 def ensure_table(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
     """Create the table as declared when it is missing; carry its rows over when columns changed."""
-    stored = stored_columns(connection, table)
+    _ensure(connection, table, stored_columns(connection, table))
+
+
+def ensure_tables(
+    connection: duckdb.DuckDBPyConnection, schema: str, tables: Sequence[Table]
+) -> None:
+    """The same for tables of one schema; the catalog is read once."""
+    stored = _catalog(connection, schema)
+    for table in tables:
+        _ensure(connection, table, stored.get(table.name, []))
+
+
+def _ensure(
+    connection: duckdb.DuckDBPyConnection, table: Table, stored: list[tuple[str, str]]
+) -> None:
     declared = [(column.name, column.type) for column in table.columns]
     if stored == declared:
         return
@@ -60,15 +75,24 @@ def ensure_table(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
 
 def stored_columns(connection: duckdb.DuckDBPyConnection, table: Table) -> list[tuple[str, str]]:
     """(name, type) of the stored table's columns in order, types as declarations write them."""
+    return _catalog(connection, table.schema).get(table.name, [])
+
+
+def _catalog(
+    connection: duckdb.DuckDBPyConnection, schema: str
+) -> dict[str, list[tuple[str, str]]]:
+    """Table -> (name, type) of its columns, of the stored tables of a schema."""
     rows = connection.execute(
-        "SELECT column_name, data_type FROM duckdb_columns() "
-        "WHERE database_name = current_database() AND schema_name = ? AND table_name = ? "
-        "ORDER BY column_index",
-        [table.schema, table.name],
+        "SELECT table_name, column_name, data_type FROM duckdb_columns() "
+        "WHERE database_name = current_database() AND schema_name = ? "
+        "ORDER BY table_name, column_index",
+        [schema],
     ).fetchall()
-    return [
-        (name, "TIMESTAMPTZ" if kind.startswith("TIMESTAMP W") else kind) for name, kind in rows
-    ]
+    found: dict[str, list[tuple[str, str]]] = {}
+    for table, column, kind in rows:
+        type_ = "TIMESTAMPTZ" if kind.startswith("TIMESTAMP W") else kind
+        found.setdefault(table, []).append((column, type_))
+    return found
 
 
 def count(connection: duckdb.DuckDBPyConnection, table: Table, where: str = "true") -> int:

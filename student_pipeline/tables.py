@@ -457,6 +457,18 @@ SOURCE_FILES = Table(
     strategy="append",
 )
 
+SIGNATURES = Table(
+    schema="ops",
+    name="signatures",
+    description="What tells the file version of a load from others without reading the file.",
+    columns=(
+        Column("_load_id", "BIGINT", "The load", required=True),
+        Column("signature", "VARCHAR", "Inode, size and times, or the ETag", required=True),
+    ),
+    key=("_load_id",),
+    strategy="upsert",
+)
+
 TABLE_STATE = Table(
     schema="ops",
     name="table_state",
@@ -528,5 +540,5 @@ WARNINGS = Table(
     strategy="upsert",
 )
 
-OPS = (SOURCE_FILES, TABLE_STATE, WATERMARKS, CHANGES, WARNINGS)
+OPS = (SOURCE_FILES, SIGNATURES, TABLE_STATE, WATERMARKS, CHANGES, WARNINGS)
 """The books that are there as soon as the warehouse is opened."""

@@ -11,7 +11,7 @@ import dagster as dg
 import pytest
 
 from student_pipeline import tables
-from student_pipeline.ingest import discovery, staging
+from student_pipeline.ingest import discovery, snapshot, staging
 from student_pipeline.ingest.delivery import Delivery
 from student_pipeline.ingest.layout import HeaderMatcher
 from student_pipeline.ingest.snapshot import TextSurvey
@@ -637,3 +637,58 @@ def test_a_run_that_meets_a_changing_file_tries_again(
     assert school.query("SELECT count(*), max(_load_id) FROM ops.source_files") == [
         (2, 2) if change is _grow else (1, 1)
     ]
+
+
+# --- files that were loaded before ----------------------------------------------------------------
+
+
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The paths of the files that are read from now on."""
+    paths: list[str] = []
+    take = snapshot.take
+
+    def noted(file: discovery.FoundFile, spool: Path) -> snapshot.Snapshot:
+        paths.append(file.path)
+        return take(file, spool)
+
+    monkeypatch.setattr(snapshot, "take", noted)
+    return paths
+
+
+def test_a_file_that_lies_there_unchanged_is_not_read_again(
+    school: School, hashed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "SETTLED_SECONDS", 0)
+    school.deliver("students.csv", ROSTER)
+    school.deliver("students_2.csv", "student_id,name\n3,Cid\n")
+    load(school)
+    assert hashed == ["students.csv", "students_2.csv"]
+    assert load(school)["files_loaded"] == 0
+    assert hashed == ["students.csv", "students_2.csv"]
+
+
+def test_a_file_that_changed_a_moment_before_it_was_loaded_is_read_once_more(
+    school: School, hashed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have changed again within the same tick of the clock; then it lies there."""
+    school.deliver("students.csv", ROSTER)
+    load(school)
+    monkeypatch.setattr(snapshot, "SETTLED_SECONDS", 0)
+    for _ in range(2):
+        load(school)
+    assert hashed == ["students.csv"] * 2
+
+
+def test_a_change_that_hides_behind_size_and_time_is_noticed(
+    school: School, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "SETTLED_SECONDS", 0)
+    path = school.deliver("students.csv", ROSTER)
+    before = path.stat()
+    load(school)
+    school.deliver("students.csv", ROSTER.replace("Bob", "Bea"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert load(school)["files_loaded"] == 1
+    assert names(school)["2"] == "Bea"

@@ -35,14 +35,7 @@ DOCUMENTS = [
     ROOT / "CHANGELOG.md",
     *sorted((ROOT / "docs").glob("*.md")),
 ]
-OPS = (
-    tables.SOURCE_FILES,
-    tables.TABLE_STATE,
-    tables.LATEST_ROSTER,
-    tables.WATERMARKS,
-    tables.CHANGES,
-    tables.WARNINGS,
-)
+OPS = (*tables.OPS, tables.LATEST_ROSTER)
 
 # --- the data dictionary, made from the declarations --------------------------------------------
 

@@ -16,7 +16,7 @@ from student_pipeline import tables
 from student_pipeline.ingest import discovery, snapshot, staging
 from student_pipeline.ingest.errors import FileRefused, SourceChanged
 from student_pipeline.ingest.layout import HeaderMatcher
-from student_pipeline.ingest.ledger import Entry, Ledger
+from student_pipeline.ingest.ledger import Entry, Ledger, Loaded
 from student_pipeline.settings import Rules
 from student_pipeline.sources import STUDENTS, Source
 from student_pipeline.warehouse import sql
@@ -94,7 +94,7 @@ class Delivery:
             Failure: a file changed while it was read; nothing of the delivery is kept.
         """
         ledger = Ledger(connection)
-        loaded = ledger.loaded_sha256(self.source.name)
+        loaded = ledger.loaded(self.source.name)
         entries = []
         for file in self.files:
             try:
@@ -123,7 +123,7 @@ class Delivery:
         ledger: Ledger,
         store: Callable[[str], Written],
         file: discovery.FoundFile,
-        loaded_sha256: str | None,
+        loaded: Loaded | None,
         run_id: str,
     ) -> Entry | None:
         """Load one file; None where its content was loaded before."""
@@ -133,9 +133,14 @@ class Delivery:
         with tempfile.TemporaryDirectory(prefix="student_pipeline_") as folder:
             spool = Path(folder)
             try:
+                signature = snapshot.signature(file)
+                if loaded and signature and signature == loaded.signature:
+                    return None
                 taken = snapshot.take(file, spool)
                 entry = replace(entry, size_bytes=taken.size_bytes, sha256=taken.sha256)
-                if taken.sha256 == loaded_sha256:
+                if loaded and taken.sha256 == loaded.sha256:
+                    taken.require_unchanged()
+                    ledger.sign(loaded.load_id, signature)
                     return None
                 staged = self._stage(connection, taken, spool)
                 entry = replace(
@@ -148,6 +153,7 @@ class Delivery:
             except FileRefused as error:
                 return replace(entry, message=str(error))
         load_id = ledger.next_load_id()
+        ledger.sign(load_id, signature)
         written = store(self._rows(file, load_id))
         self._keep_malformed(connection, file, load_id)
         if self.source is STUDENTS:

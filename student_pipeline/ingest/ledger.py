@@ -27,6 +27,15 @@ class Entry:
     load_id: int | None = None
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """The version of a path that was loaded last."""
+
+    load_id: int
+    sha256: str
+    signature: str | None
+
+
 class Ledger:
     """Reads and writes the ledger inside the caller's transaction."""
 
@@ -39,14 +48,24 @@ class Ledger:
             self._connection, "SELECT coalesce(max(_load_id), 0) + 1 FROM ops.source_files"
         )
 
-    def loaded_sha256(self, source: str) -> dict[str, str]:
-        """Path -> hash of the last loaded version, for the paths of a source."""
+    def loaded(self, source: str) -> dict[str, Loaded]:
+        """Path -> its last loaded version, for the paths of a source."""
         rows = self._connection.execute(
-            "SELECT path, arg_max(sha256, _load_id) FROM ops.source_files "
-            "WHERE source = ? AND status = 'loaded' GROUP BY path",
+            "SELECT path, _load_id, sha256, signature FROM ("
+            "SELECT path, max(_load_id) AS _load_id, arg_max(sha256, _load_id) AS sha256 "
+            "FROM ops.source_files WHERE source = ? AND status = 'loaded' GROUP BY path) AS loaded "
+            "LEFT JOIN ops.signatures USING (_load_id)",
             [source],
         ).fetchall()
-        return dict(rows)
+        return {path: Loaded(*version) for path, *version in rows}
+
+    def sign(self, load_id: int, signature: str | None) -> None:
+        """Note what tells the version of this load from others without reading it."""
+        self._connection.execute("DELETE FROM ops.signatures WHERE _load_id = ?", [load_id])
+        if signature:
+            self._connection.execute(
+                "INSERT INTO ops.signatures VALUES (?, ?)", [load_id, signature]
+            )
 
     def record(self, entry: Entry) -> None:
         """Add a load; of a version that is refused or passed over again, keep the last attempt."""

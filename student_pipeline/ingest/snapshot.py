@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import stat
+import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -148,6 +149,33 @@ def open_text(path: Path, encoding: Encoding) -> IO[str]:
     """The file as text. Lines end in LF; a byte that is no text becomes a lone surrogate."""
     codec = "utf-8-sig" if encoding == "utf-8" else encoding
     return path.open(encoding=codec, errors="mark_undecodable", newline="\n")
+
+
+SETTLED_SECONDS = 2
+"""A file that changed this recently may change again within one tick of the file system's clock."""
+
+
+def signature(file: FoundFile) -> str | None:
+    """What tells this version of the file from any other without reading it; None if nothing does.
+
+    Of a local file those are its inode, size and times, of which nobody can set the time of the
+    last change; of a remote one it is its ETag.
+
+    Raises:
+        FileRefused, SourceChanged: as `take`, of a local file.
+    """
+    if file.filesystem is not None:
+        try:
+            about = file.filesystem.info(file.location)
+        except Exception:  # noqa: BLE001 - any; what is wrong is said by `take`, which reads the file
+            return None
+        return f"{about['ETag']} {about.get('LastModified')}" if about.get("ETag") else None
+    version = _version(file)
+    assert version
+    changed_at = version[-1] / 1e9
+    if time.time() - changed_at < SETTLED_SECONDS:
+        return None
+    return " ".join(map(str, version))
 
 
 _NO_TEXT = re.compile("[\x00\ud800-\udfff]")

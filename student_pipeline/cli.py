@@ -115,6 +115,7 @@ def _run(options: argparse.Namespace) -> int:
     import dagster as dg
 
     from student_pipeline.definitions import defs
+    from student_pipeline.ingest.discovery import strangers
     from student_pipeline.jobs import JOB_NAME, full_refresh_config
     from student_pipeline.progress import say
     from student_pipeline.summary import print_summary
@@ -143,7 +144,12 @@ def _run(options: argparse.Namespace) -> int:
             reason = f"{type(error).__name__}: {shorten(str(error), 300)}"
             print(f"student-pipeline: the run broke off: {reason}", file=sys.stderr)
             return FAILED
-        print_summary(result, planned, seconds=time.monotonic() - started)
+        print_summary(
+            result,
+            planned,
+            strangers=strangers(os.environ["STUDENT_PIPELINE_SOURCE"]),
+            seconds=time.monotonic() - started,
+        )
     return GOOD if result.success else FAILED
 
 

@@ -13,12 +13,16 @@ HEADERS = ("asset", "rows", "change", "checks passed", "warnings", "failed", "se
 
 
 def print_summary(
-    result: dg.ExecuteInProcessResult, planned: Sequence[str], seconds: float
+    result: dg.ExecuteInProcessResult,
+    planned: Sequence[str],
+    strangers: Sequence[str],
+    seconds: float,
 ) -> None:
     """Assets, rows, checks, quarantined rows and times of a run.
 
     Args:
         planned: the assets that the run was to make, as `schema/table`.
+        strangers: the files that look like data and whose name belongs to no source.
         seconds: how long the run took.
     """
     made: dict[str, dict[str, Any]] = {}
@@ -76,6 +80,8 @@ def print_summary(
     bronze = [about for about in made.values() if "files_found" in about]
     if bronze and result.success:
         say(_what_was_new(bronze))
+    for name in strangers:
+        say(f"Not read, since its name belongs to no source: {name}")
     for problem in problems:
         say(problem)
     waiting = [name for name in planned if name not in made]

@@ -370,6 +370,18 @@ def test_a_failed_run_tells_no_student_s_name(failures: Failures) -> None:
     assert not mentions(failures.school.home, CANARY)
 
 
+def test_a_data_file_whose_name_belongs_to_no_source_is_named(tmp_path: Path) -> None:
+    school = Installation(tmp_path)
+    deliver_all(school)
+    for name in ("Students 2025.csv", "readme.txt", ".hidden.csv", "new.csv.part"):
+        school.deliver(name, "student_id,name\n1,A\n")
+    outcome = school.command("run")
+    assert outcome.status == 0
+    assert [line for line in outcome.out.splitlines() if line.startswith("Not read")] == [
+        "Not read, since its name belongs to no source: Students 2025.csv"
+    ]
+
+
 def test_a_landing_folder_without_files_names_folder_and_patterns(tmp_path: Path) -> None:
     school = Installation(tmp_path)
     school.landing.mkdir()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from student_pipeline.sources import FORMATS, Source
+from student_pipeline.sources import FORMATS, SOURCES, Source
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -99,6 +99,24 @@ def _list_local(folder: Path) -> list["os.DirEntry[str]"]:
             f"The folder {_printable(str(folder))} can't be listed: {error.strerror}.",
             may_pass=True,
         ) from error
+
+
+def strangers(landing: str) -> list[str]:
+    """The data files right in a local landing folder whose name belongs to no source.
+
+    Raises:
+        LandingError: as `find_files`.
+    """
+    if is_remote(landing):
+        return []
+    return sorted(
+        _printable(entry.name)
+        for entry in _list_local(local_root(landing))
+        if not entry.name.startswith(".")
+        and _NAME.fullmatch(entry.name)
+        and not entry.is_dir()
+        and not any(_role((entry.name,), source) for source in SOURCES.values())
+    )
 
 
 def local_root(landing: str) -> Path:

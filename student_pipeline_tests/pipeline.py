@@ -53,24 +53,35 @@ class School:
         return defs.resolve_job_def(JOB_NAME).execute_in_process(
             instance=instance,
             raise_on_error=False,
-            run_config={
-                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
-                "resources": {
-                    "landing": {
-                        "config": {"url": url or str(self.landing), "fixed_time": now.isoformat()}
-                    },
-                    "warehouse": {
-                        "config": {
-                            "database": str(self.warehouse),
-                            "full_refresh": full_refresh,
-                            "lock_timeout_seconds": 0,
-                            **warehouse,
-                        }
-                    },
-                    "rules": {"config": self.rules},
-                },
-            },
+            run_config=self.run_config(now=now, full_refresh=full_refresh, url=url, **warehouse),
         )
+
+    def run_config(
+        self,
+        *,
+        now: datetime = NOW,
+        full_refresh: bool = False,
+        url: str | None = None,
+        **warehouse: Any,
+    ) -> dict[str, Any]:
+        """The configuration of a run on this landing folder and warehouse."""
+        return {
+            "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+            "resources": {
+                "landing": {
+                    "config": {"url": url or str(self.landing), "fixed_time": now.isoformat()}
+                },
+                "warehouse": {
+                    "config": {
+                        "database": str(self.warehouse),
+                        "full_refresh": full_refresh,
+                        "lock_timeout_seconds": 0,
+                        **warehouse,
+                    }
+                },
+                "rules": {"config": self.rules},
+            },
+        }
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """What a query on the warehouse returns."""

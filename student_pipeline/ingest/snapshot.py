@@ -123,25 +123,27 @@ def survey(path: Path) -> TextSurvey:
             return TextSurvey("utf-16")
     if not _is_utf8(path):
         return TextSurvey("utf-8" if _has_multi_byte_utf8(path) else "windows-1252")
-    nul = controls = quotes = returns = line_feeds = crlf = 0
-    short_lines = True
+    plain, nul, quoted, short_lines = True, False, False, True
+    returns = line_feeds = crlf = 0
     tail = b""
     for chunk in _chunks(path):
-        nul += chunk.count(b"\0")
-        controls += len(chunk) - len(chunk.translate(None, _CONTROLS))
-        quotes += chunk.count(b'"')
-        ends = chunk.count(b"\n")
-        line_feeds += ends
-        returns += chunk.count(b"\r")
-        crlf += chunk.count(b"\r\n") + (tail == b"\r" and chunk[:1] == b"\n")
-        short_lines &= ends > 0 or len(chunk) < CHUNK_BYTES
+        if len(chunk.translate(None, _CONTROLS)) < len(chunk):
+            plain = False
+            nul |= b"\0" in chunk
+        quoted |= b'"' in chunk
+        short_lines &= b"\n" in chunk or len(chunk) < CHUNK_BYTES
+        # Only where there is a carriage return somewhere does it matter how many there are.
+        if b"\r" in chunk or returns:
+            returns += chunk.count(b"\r")
+            crlf += chunk.count(b"\r\n") + (tail == b"\r" and chunk[:1] == b"\n")
+        line_feeds += chunk.count(b"\n")
         tail = chunk[-1:]
     one_ending = returns == crlf and crlf in (0, line_feeds)
     return TextSurvey(
         "utf-8",
         clean=not nul,
-        plain=not controls,
-        unquoted=not controls and not quotes and one_ending and short_lines,
+        plain=plain,
+        unquoted=plain and not quoted and one_ending and short_lines,
     )
 
 
@@ -255,7 +257,8 @@ def _is_utf8(path: Path) -> bool:
     decoder = codecs.getincrementaldecoder("utf-8")()
     try:
         for chunk in _chunks(path):
-            decoder.decode(chunk)
+            if not chunk.isascii() or decoder.getstate()[0]:
+                decoder.decode(chunk)
         decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         return False

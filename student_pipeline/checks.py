@@ -588,7 +588,7 @@ def _fact_checks(table: Table) -> list[Check]:
                 "Every record has its student's class.",
                 "records have another class than their student",
                 id=table.key[0],
-                fact=lambda around: around.scope.of_moved_students(table),
+                fact=_rows(table),
                 dim_student=tables.DIM_STUDENT.full_name,
             ),
             rows_decide=True,

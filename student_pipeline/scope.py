@@ -15,13 +15,14 @@ import duckdb
 from student_pipeline import tables
 from student_pipeline.tables import Table
 from student_pipeline.warehouse import state
-from student_pipeline.warehouse.strategies import count, stored_columns
+from student_pipeline.warehouse.strategies import count, scalar, stored_columns
 
 WHOLE_UP_TO = 1_000_000
 """Tables of up to this many rows are looked at whole when something changed: that takes no time."""
 
 CHANGED_ROWS = "changed_rows"
-"""Temporary table: the facts that changed or whose id was loaded, as they stand in silver."""
+"""Temporary table: the facts that changed, whose id was loaded, whose student moved, and all others of
+the same student and day, as they stand in silver."""
 
 LOADED_VERSIONS = "loaded_versions"
 """Temporary table: the records that were loaded since, and what stood for their ids before."""
@@ -50,44 +51,30 @@ class Scope:
 
     def student_days(self, fact: Table) -> str:
         """The relation of all facts of the students and days of which a fact changed."""
-        return self.touched(fact, {"student_id": "student_id", fact.date: "date"}, fact)
+        if self.way == "whole":
+            return fact.full_name
+        return (
+            f"(SELECT fact.* FROM {CHANGED_ROWS} AS fact SEMI JOIN ({self.changes(fact)}) AS change "
+            f"ON fact.student_id = change.student_id AND fact.{fact.date} = change.date)"
+        )
 
     def class_days(self, table: Table) -> str:
         """The relation of all rows of the classes and days of which a fact changed."""
-        return self.touched(table, {"class_id": "class_id", table.date: "date"}, *tables.FACTS)
-
-    def of_moved_students(self, fact: Table) -> str:
-        """The relation of the facts that changed, and of all whose student changed the class."""
         if self.way == "whole":
-            return fact.full_name
-        dim = tables.DIM_STUDENT.full_name
-        moved = (
-            f"SELECT student_id FROM ({state.changes({dim: self.since[dim]})}) AS change "
-            "GROUP BY student_id HAVING count(DISTINCT class_id) > 1"
-        )
+            return table.full_name
         return (
-            f"(FROM {self.rows(fact)} UNION ALL "
-            f"FROM {fact.full_name} WHERE student_id IN ({moved}))"
+            f"(SELECT stored.* FROM {table.full_name} AS stored "
+            f"SEMI JOIN ({self.changes(*tables.FACTS)}) AS change "
+            f"ON stored.class_id = change.class_id AND stored.{table.date} = change.date)"
         )
 
     def versions(self, bronze: Table) -> str:
         """The relation of the records that were loaded since, and of what stood for their ids."""
         return bronze.full_name if self.way == "whole" else LOADED_VERSIONS
 
-    def touched(self, table: Table, columns: Mapping[str, str], *changed: Table) -> str:
-        """The relation of the rows that agree in columns with a change of one of these tables.
-
-        Args:
-            columns: column of the table -> column of `ops.changes`.
-        """
-        if self.way == "whole":
-            return table.full_name
-        since = {other.full_name: self._seen(other) for other in changed}
-        same = " AND ".join(f"stored.{own} = change.{other}" for own, other in columns.items())
-        return (
-            f"(SELECT stored.* FROM {table.full_name} AS stored "
-            f"SEMI JOIN ({state.changes(since)}) AS change ON {same})"
-        )
+    def changes(self, *changed: Table) -> str:
+        """The SELECT of the changes of these tables since their checks passed."""
+        return state.changes({table.full_name: self._seen(table) for table in changed})
 
     def _seen(self, table: Table) -> int:
         return self.since[table.full_name]
@@ -132,12 +119,23 @@ def scope_of(
 
 
 def _find_changed_rows(connection: duckdb.DuckDBPyConnection, fact: Table, scope: Scope) -> None:
+    """In one scan: the keys that changed or were loaded, the student-days, the students that moved."""
     bronze = tables.TABLES[f"bronze.{fact.source}"]
-    changed = state.changes({fact.full_name: scope.since[fact.full_name]})
+    changes = scope.changes(fact)
+    found = [
+        f"{fact.key[0]} IN (SELECT id FROM ({changes}) AS change UNION "
+        f"SELECT clean({bronze.columns[0].name}) FROM {scope.rows(bronze)} AS loaded)"
+    ]
+    if fact.rivals:
+        found.append(
+            f"(student_id, {fact.date}) IN (SELECT student_id, date FROM ({changes}) AS change)"
+        )
+    moved = state.moved_students(scope.since[tables.DIM_STUDENT.full_name])
+    if scalar(connection, f"SELECT count(*) FROM ({moved}) AS moved"):
+        found.append(f"student_id IN ({moved})")
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE {CHANGED_ROWS} AS FROM {fact.full_name} "
-        f"WHERE {fact.key[0]} IN (SELECT id FROM ({changed}) AS change UNION "
-        f"SELECT clean({bronze.columns[0].name}) FROM {scope.rows(bronze)} AS loaded)"
+        f"WHERE rowid IN (SELECT rowid FROM {fact.full_name} WHERE {' OR '.join(found)})"
     )
 
 

@@ -175,18 +175,14 @@ def _find_what_stands(
     removed = [f"{table.key[0]} IN (FROM fresh_ids)"]
     once_more = f"clean({raw_id}) IN (FROM fresh_ids)"
     if dim in followed:
-        moved = (
-            f"SELECT student_id FROM ({state.changes({dim: followed[dim]})}) AS change "
-            "GROUP BY student_id HAVING count(DISTINCT class_id) > 1"
-        )
-        _make(connection, "moved", moved)
+        _make(connection, "moved", state.moved_students(followed[dim]))
         if scalar(connection, "SELECT count(*) FROM moved"):
             removed.append("student_id IN (FROM moved)")
         once_more += (
             " OR (reason = 'unknown_student' "
             f"AND clean(student_id) IN (SELECT student_id FROM {dim}))"
         )
-    places = " UNION ".join(f"SELECT rowid FROM {table.full_name} WHERE {each}" for each in removed)
+    places = f"SELECT rowid FROM {table.full_name} WHERE {' OR '.join(removed)}"
     _make(connection, "removed", _rows_at(table, places))
     _make(
         connection,

@@ -81,6 +81,14 @@ def changes(since: Mapping[str, int]) -> str:
     return f"SELECT * FROM ops.changes WHERE {above or 'false'}"
 
 
+def moved_students(since: int) -> str:
+    """The SELECT of the students that are in another class than at that position."""
+    return (
+        f"SELECT student_id FROM ({changes({'silver.dim_student': since})}) AS change "
+        "GROUP BY student_id HAVING count(DISTINCT class_id) > 1"
+    )
+
+
 def log_everything(connection: duckdb.DuckDBPyConnection, table: Table, where: int) -> None:
     """Note that any row of the table may have changed."""
     connection.execute("DELETE FROM ops.changes WHERE table_name = ?", [table.full_name])

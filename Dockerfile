@@ -1,25 +1,55 @@
-# One image for the code server, the webserver and the daemon; the command says which it is.
-FROM python:3.12-slim AS build
-WORKDIR /build
-COPY pyproject.toml constraints.txt README.md ./
-COPY student_pipeline student_pipeline
-RUN python -m venv /opt/venv \
- && /opt/venv/bin/pip install --no-cache-dir --constraint constraints.txt .
+# One image, three roles: code server, webserver, daemon (deploy/entrypoint.sh).
+#
+# Wheels in wheelhouse/ (`make wheelhouse`) are all that is installed, and no index is asked, so that
+# `docker build --network none` works; without any they come from the package index. The versions
+# are those of constraints.txt either way. To pin the base image, too, name its digest:
+# --build-arg PYTHON_IMAGE=python@sha256:...
+ARG PYTHON_IMAGE=python:3.12-slim-bookworm
 
-FROM python:3.12-slim
-RUN useradd --create-home --uid 10001 pipeline \
- && mkdir -p /srv/data/raw /srv/dagster_home \
- && chown -R pipeline: /srv
+FROM ${PYTHON_IMAGE} AS build
+WORKDIR /build
+ENV PIP_CONSTRAINT=/build/constraints.txt \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_FIND_LINKS=/build/wheelhouse \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_ROOT_USER_ACTION=ignore
+COPY wheelhouse wheelhouse
+COPY pyproject.toml constraints.txt deploy/requirements.py ./
+# The dependencies by themselves: a change of the code does not install them anew.
+RUN if ls wheelhouse/*.whl >/dev/null 2>&1; then export PIP_NO_INDEX=1; fi \
+ && python requirements.py service > requirements.txt \
+ && python -m venv --without-pip /opt/venv \
+ && pip --python /opt/venv/bin/python install --only-binary :all: --requirement requirements.txt \
+ && pip install 'setuptools>=77' \
+ && find /opt/venv -type d -path '*/site-packages/*/tests' -prune -exec rm -rf {} +
+COPY README.md ./
+COPY student_pipeline student_pipeline
+RUN pip wheel --quiet --no-index --no-deps --no-build-isolation --wheel-dir dist . \
+ && pip --python /opt/venv/bin/python install --no-index --no-deps dist/*.whl
+
+FROM ${PYTHON_IMAGE}
+RUN groupadd --gid 10001 pipeline \
+ && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /srv --shell /usr/sbin/nologin pipeline \
+ && install -d -o pipeline -g pipeline -m 0700 /srv/data /srv/scratch /srv/dagster_home/storage \
+ && install -d -m 0755 /srv/landing
 COPY --from=build /opt/venv /opt/venv
-COPY --chown=pipeline: workspace.yaml rules.yaml /srv/
-COPY --chown=pipeline: .dagster_home/dagster.yaml /srv/dagster_home/dagster.yaml
+COPY --chmod=0755 deploy/entrypoint.sh /usr/local/bin/entrypoint
+COPY --chmod=0644 deploy/workspace.yaml rules.yaml /srv/
+COPY --chmod=0644 deploy/dagster.yaml /srv/dagster_home/dagster.yaml
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
     DAGSTER_HOME=/srv/dagster_home \
     STUDENT_PIPELINE_RULES=/srv/rules.yaml \
-    STUDENT_PIPELINE_SOURCE=/srv/data/raw \
+    STUDENT_PIPELINE_SOURCE=/srv/landing \
     STUDENT_PIPELINE_WAREHOUSE=/srv/data/warehouse.duckdb \
     STUDENT_PIPELINE_PUBLISH=/srv/data/published
-USER pipeline
+USER 10001:10001
 WORKDIR /srv
-CMD ["student-pipeline", "run"]
+# All that is ever written lies below these; the rest may be read-only.
+VOLUME ["/srv/data", "/srv/scratch", "/srv/dagster_home/storage"]
+ENTRYPOINT ["entrypoint"]
+CMD ["code"]
+# Of the code server; docker-compose.yml has those of the other roles.
+HEALTHCHECK --interval=30s --timeout=20s --start-period=60s --retries=3 \
+    CMD ["dagster", "api", "grpc-health-check", "--port", "4000"]

@@ -25,7 +25,7 @@ test: $(READY)  ## Run the tests.
 
 .PHONY: dev
 dev: $(READY)  ## Open the Dagster UI on http://127.0.0.1:3000, on the same history.
-	DAGSTER_HOME=$(CURDIR)/.dagster_home $(BIN)/dagster dev --host 127.0.0.1
+	umask 077; DAGSTER_HOME=$(CURDIR)/.dagster_home $(BIN)/dagster dev --host 127.0.0.1
 
 .PHONY: lint
 lint: $(READY)  ## Check format, lint, types and SQL.

@@ -14,10 +14,11 @@ ENV PIP_CONSTRAINT=/build/constraints.txt \
     PIP_NO_CACHE_DIR=1 \
     PIP_ROOT_USER_ACTION=ignore
 COPY wheelhouse wheelhouse
-COPY pyproject.toml constraints.txt deploy/requirements.py ./
+COPY pyproject.toml constraints.txt ./
 # The dependencies by themselves: a change of the code does not install them anew.
 RUN if ls wheelhouse/*.whl >/dev/null 2>&1; then export PIP_NO_INDEX=1; fi \
- && python requirements.py service > requirements.txt \
+ && python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+print(*project['dependencies'], *project['optional-dependencies']['service'], sep='\n')" > requirements.txt \
  && python -m venv --without-pip /opt/venv \
  && pip --python /opt/venv/bin/python install --only-binary :all: --requirement requirements.txt \
  && pip install 'setuptools>=77' \

@@ -1,32 +1,39 @@
 # One image, three roles: code server, webserver, daemon (deploy/entrypoint.sh).
 #
-# Wheels in wheelhouse/ (`make wheelhouse`) are all that is installed, and no index is asked, so that
-# `docker build --network none` works; without any they come from the package index. The versions
-# are those of constraints.txt either way. To pin the base image, too, name its digest:
+# Where wheelhouse/ holds wheels (`make wheelhouse`), no index is asked, so that
+# `docker build --network none` works; else they are fetched from the index. The versions are those
+# of constraints.txt either way. To pin the base image, too, name its digest:
 # --build-arg PYTHON_IMAGE=python@sha256:...
 ARG PYTHON_IMAGE=python:3.12-slim-bookworm
 
-FROM ${PYTHON_IMAGE} AS build
+FROM ${PYTHON_IMAGE} AS wheels
 WORKDIR /build
-ENV PIP_CONSTRAINT=/build/constraints.txt \
-    PIP_DISABLE_PIP_VERSION_CHECK=1 \
-    PIP_FIND_LINKS=/build/wheelhouse \
-    PIP_NO_CACHE_DIR=1 \
-    PIP_ROOT_USER_ACTION=ignore
 COPY wheelhouse wheelhouse
 COPY pyproject.toml constraints.txt ./
-# The dependencies by themselves: a change of the code does not install them anew.
-RUN if ls wheelhouse/*.whl >/dev/null 2>&1; then export PIP_NO_INDEX=1; fi \
- && python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+RUN python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
 print(*project['dependencies'], *project['optional-dependencies']['service'], sep='\n')" > requirements.txt \
- && python -m venv --without-pip /opt/venv \
- && pip --python /opt/venv/bin/python install --only-binary :all: --requirement requirements.txt \
+ && if ls wheelhouse/*.whl >/dev/null 2>&1; then export PIP_NO_INDEX=1; fi \
+ && pip download --no-cache-dir --only-binary :all: --find-links wheelhouse --dest /wheels \
+    --constraint constraints.txt --requirement requirements.txt 'setuptools>=77'
+
+# `docker build --target wheelhouse --output wheelhouse .` fills the folder.
+FROM scratch AS wheelhouse
+COPY --from=wheels /wheels /
+
+FROM ${PYTHON_IMAGE} AS build
+WORKDIR /build
+ENV PIP_FIND_LINKS=/wheels PIP_NO_CACHE_DIR=1 PIP_NO_INDEX=1 PIP_ROOT_USER_ACTION=ignore
+COPY --from=wheels /wheels /wheels
+COPY --from=wheels /build/requirements.txt ./
+# The dependencies by themselves: a change of the code does not install them anew.
+RUN python -m venv --without-pip /opt/venv \
+ && pip --python /opt/venv/bin/python install --requirement requirements.txt \
  && pip install 'setuptools>=77' \
  && find /opt/venv -type d -path '*/site-packages/*/tests' -prune -exec rm -rf {} +
-COPY README.md ./
+COPY pyproject.toml README.md ./
 COPY student_pipeline student_pipeline
-RUN pip wheel --quiet --no-index --no-deps --no-build-isolation --wheel-dir dist . \
- && pip --python /opt/venv/bin/python install --no-index --no-deps dist/*.whl
+RUN pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . \
+ && pip --python /opt/venv/bin/python install --no-deps dist/*.whl
 
 FROM ${PYTHON_IMAGE}
 RUN groupadd --gid 10001 pipeline \

@@ -42,6 +42,22 @@ coverage: $(READY)  ## Run the tests and measure how much of the package they ex
 bench: $(READY)  ## Measure speed and memory against a bare DuckDB script and an empty job.
 	$(BIN)/python -m benchmarks.run
 
+WHEELHOUSE ?= wheelhouse
+
+.PHONY: secrets
+secrets:  ## Write a new password for the service's database to .env, once.
+	@test ! -e .env || { echo '.env is there already; it stays as it is.'; exit 1; }
+	@umask 077; $(PYTHON) -c "import secrets; print('DAGSTER_POSTGRES_PASSWORD=' + secrets.token_hex(24))" > .env
+	@echo 'Written: .env, which only you can read. Keep it; the database keeps this password.'
+
+.PHONY: wheelhouse
+wheelhouse:  ## Fetch what the image is made from, so that it can be built without a network.
+	docker build --target wheelhouse --output $(WHEELHOUSE) .
+
+.PHONY: containers-test
+containers-test: $(READY)  ## Build and start the service, use it, kill it (Docker; ten minutes).
+	$(BIN)/python -m pytest deploy/proof -rP
+
 .PHONY: clean
 clean:  ## Remove the virtual environment; data and history stay.
 	rm -rf $(VENV)

@@ -254,7 +254,7 @@ def test_a_run_goes_through_the_queue_and_leaves_its_tables(service: Service) ->
     (run_id,) = service.web.launch(JOB_NAME)
     assert service.web.ends(run_id) == "SUCCESS"
     kinds = [event["__typename"] for event in service.events(run_id)]
-    order = ["RunEnqueuedEvent", "RunDequeuedEvent", "RunStartEvent", "RunSuccessEvent"]
+    order = ["RunEnqueuedEvent", "RunStartingEvent", "RunStartEvent", "RunSuccessEvent"]
     assert [kind for kind in kinds if kind in order] == order
     assert service.reference.command("run").status == 0
     assert tables(service.warehouse()) == service.reference.tables()

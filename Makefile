@@ -54,6 +54,14 @@ secrets:  ## Write a new password for the service's database to .env, once.
 wheelhouse:  ## Fetch what the image is made from, so that it can be built without a network.
 	docker build --target wheelhouse --output $(WHEELHOUSE) .
 
+.PHONY: sbom
+sbom: $(READY)  ## Write the list of what the service is made of (CycloneDX) to build/sbom.json.
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[sbom]'
+	$(PYTHON) -m venv --clear build/service
+	build/service/bin/python -m pip install --quiet --constraint constraints.txt '.[service]'
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+		--output-file build/sbom.json build/service/bin/python
+
 .PHONY: containers-test
 containers-test: $(READY)  ## Build and start the service, use it, kill it (Docker; ten minutes).
 	$(BIN)/python -m pytest deploy/proof -rP

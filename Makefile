@@ -63,7 +63,7 @@ sbom: $(READY)  ## Write the list of what the service is made of (CycloneDX) to 
 		--output-file build/sbom.json build/service/bin/python
 
 .PHONY: containers-test
-containers-test: $(READY)  ## Build and start the service, use it, kill it (Docker; ten minutes).
+containers-test: $(READY)  ## Build and start the service, use it, kill it (needs Docker).
 	$(BIN)/python -m pytest deploy/proof -rP
 
 .PHONY: clean

@@ -29,7 +29,7 @@ NOTICED_SECONDS = 150
 """In this time a killed run is noticed and recorded: restart, health check, monitoring."""
 
 SMALL = {"students": 200, "attendance": 2_000, "assessments": 600}
-BIG = {"students": 20_000, "attendance": 1_500_000, "assessments": 200_000}
+BIG = {"students": 20_000, "attendance": 500_000, "assessments": 100_000}
 
 
 def free_port() -> int:
@@ -301,11 +301,15 @@ def test_a_killed_run_is_noticed_and_done_again(service: Service) -> None:
 def test_after_a_killed_daemon_no_tick_is_lost_or_doubled(service: Service) -> None:
     service.kill("daemon")
     wait_until(lambda: service.containers()["daemon"]["RestartCount"] == 1, 60, "restarted")
-    time.sleep(40)
+    time.sleep(70)
+    # Down for longer, over two ticks at least, and up again in the middle of a minute.
     service.compose("stop", "daemon")
-    time.sleep(130)  # at least two ticks come meanwhile
+    stopped = datetime.now(timezone.utc)
+    time.sleep(120)
+    wait_until(lambda: 15 <= datetime.now().second <= 30, 60, "the middle of a minute")
+    started = datetime.now(timezone.utc)
     service.compose("start", "daemon")
-    time.sleep(100)
+    time.sleep(75)
 
     found = service.web.ask(
         """query ($schedule: ScheduleSelector!) { scheduleOrError(scheduleSelector: $schedule) {
@@ -317,13 +321,18 @@ def test_after_a_killed_daemon_no_tick_is_lost_or_doubled(service: Service) -> N
         },
     )["scheduleOrError"]["scheduleState"]["ticks"]
     assert {(tick["status"], len(tick["runIds"])) for tick in found} == {("SUCCESS", 1)}
-    started = [run["runId"] for run in service.runs() if run["jobName"] == "tick"]
-    assert sorted(started) == sorted(run for tick in found for run in tick["runIds"])
+    launched = [run["runId"] for run in service.runs() if run["jobName"] == "tick"]
+    assert sorted(launched) == sorted(run for tick in found for run in tick["runIds"])
     ticks = sorted(datetime.fromtimestamp(tick["timestamp"], timezone.utc) for tick in found)
+    assert len(set(ticks)) == len(ticks)
     minutes = (ticks[-1] - ticks[0]) // timedelta(minutes=1)
-    assert minutes >= 5
-    assert ticks == [ticks[0] + timedelta(minutes=n) for n in range(minutes + 1)]
-    say(f"{len(ticks)} ticks in {minutes + 1} minutes")
+    missing = {ticks[0] + timedelta(minutes=n) for n in range(minutes)} - set(ticks)
+    # Of those that it was not there for, Dagster makes up for the last: its run does it all.
+    assert all(stopped < minute < started for minute in missing), missing
+    made_up = [tick for tick in ticks if stopped < tick < started]
+    assert len(made_up) == 1
+    assert not [minute for minute in missing if minute > made_up[0]]
+    say(f"{len(ticks)} ticks in {minutes + 1} minutes, {len(missing)} covered by the one after")
 
 
 def test_a_viewer_may_look_but_not_launch(service: Service) -> None:
@@ -348,12 +357,16 @@ def test_no_name_is_in_the_history_or_the_logs(service: Service) -> None:
             names.update(row["name"] for row in csv.DictReader(lines))
     full = {name.strip() for name in names if name and " " in name.strip()}
     assert len(full) > 1_000
-    said = service.inside("postgres", "pg_dump", "-U", "dagster", "dagster")
+    psql = ("psql", "-U", "dagster", "-d", "dagster", "-Atc")
+    public = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"
+    listed = service.inside("postgres", *psql, public).split()
+    assert "event_logs" in listed
+    said = "".join(service.inside("postgres", *psql, f"COPY {table} TO STDOUT") for table in listed)
     said += service.compose("logs", "--no-color").stdout
     said += service.inside(
         "code", "sh", "-c", "find /srv/dagster_home/storage -type f -exec cat {} +"
     )
-    assert "students_2.csv" in said or "bronze/students" in said
+    assert "student_data_pipeline" in said
     assert [name for name in full if name in said] == []
 
 

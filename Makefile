@@ -25,7 +25,7 @@ test: $(READY)  ## Run the tests.
 
 .PHONY: dev
 dev: $(READY)  ## Open the Dagster UI on http://127.0.0.1:3000, on the same history.
-	DAGSTER_HOME=$(CURDIR)/.dagster_home $(BIN)/dagster dev --host 127.0.0.1
+	umask 077; DAGSTER_HOME=$(CURDIR)/.dagster_home $(BIN)/dagster dev --host 127.0.0.1
 
 .PHONY: lint
 lint: $(READY)  ## Check format, lint, types and SQL.
@@ -41,6 +41,30 @@ coverage: $(READY)  ## Run the tests and measure how much of the package they ex
 .PHONY: bench
 bench: $(READY)  ## Measure speed and memory against a bare DuckDB script and an empty job.
 	$(BIN)/python -m benchmarks.run
+
+WHEELHOUSE ?= wheelhouse
+
+.PHONY: secrets
+secrets:  ## Write a new password for the service's database to .env, once.
+	@test ! -e .env || { echo '.env is there already; it stays as it is.'; exit 1; }
+	@umask 077; $(PYTHON) -c "import secrets; print('DAGSTER_POSTGRES_PASSWORD=' + secrets.token_hex(24))" > .env
+	@echo 'Written: .env, which only you can read. Keep it; the database keeps this password.'
+
+.PHONY: wheelhouse
+wheelhouse:  ## Fetch what the image is made from, so that it can be built without a network.
+	docker build --target wheelhouse --output $(WHEELHOUSE) .
+
+.PHONY: sbom
+sbom: $(READY)  ## Write the list of what the service is made of (CycloneDX) to build/sbom.json.
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[sbom]'
+	$(PYTHON) -m venv --clear build/service
+	build/service/bin/python -m pip install --quiet --constraint constraints.txt '.[service]'
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+		--output-file build/sbom.json build/service/bin/python
+
+.PHONY: containers-test
+containers-test: $(READY)  ## Build and start the service, use it, kill it (needs Docker).
+	$(BIN)/python -m pytest deploy/proof -rP
 
 .PHONY: clean
 clean:  ## Remove the virtual environment; data and history stay.

@@ -18,6 +18,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING
 
+from student_pipeline.permissions import make_private_folder, private, publish_mode
 from student_pipeline.settings import (
     DAGSTER_HOME_DEFAULT,
     PROJECT_ROOT,
@@ -127,7 +128,7 @@ def _run(options: argparse.Namespace) -> int:
     steps = [asset for asset in defs.assets or () if isinstance(asset, dg.AssetsDefinition)]
     keys = _selected(steps, options.select)
     planned = [key.to_user_string() for key in keys]
-    with _dagster_instance() as instance:
+    with private(), _dagster_instance() as instance:
         started = time.monotonic()
         say(f"Landing folder: {os.environ['STUDENT_PIPELINE_SOURCE']}")
         say(f"Warehouse:      {os.environ['STUDENT_PIPELINE_WAREHOUSE']}")
@@ -174,6 +175,7 @@ def _require_usable_places() -> None:
     """Raise `SettingsError` unless the landing folder is there and the warehouse can be written."""
     from student_pipeline.ingest.discovery import LandingError, require_landing
 
+    publish_mode()
     try:
         require_landing(os.environ["STUDENT_PIPELINE_SOURCE"])
     except LandingError as error:
@@ -189,7 +191,7 @@ def _require_usable_places() -> None:
 
 def _require_warehouse(warehouse: Path) -> None:
     """Raise `SettingsError` or `OSError` unless it is, or can become, a DuckDB file."""
-    warehouse.parent.mkdir(parents=True, exist_ok=True)
+    make_private_folder(warehouse.parent)
     with tempfile.TemporaryFile(dir=warehouse.parent):
         pass  # the folder takes files: DuckDB writes its log beside the warehouse
     if not warehouse.exists():
@@ -209,7 +211,7 @@ def _settle_dagster_home() -> None:
     given = os.environ.get("DAGSTER_HOME") or PROJECT_ROOT / DAGSTER_HOME_DEFAULT
     home = Path(given).expanduser().absolute()
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        make_private_folder(home)
         settings = PROJECT_ROOT / DAGSTER_HOME_DEFAULT / "dagster.yaml"
         if not (home / "dagster.yaml").exists() and settings.exists():
             shutil.copyfile(settings, home / "dagster.yaml")
@@ -225,9 +227,12 @@ def _dagster_instance() -> "DagsterInstance":
 
     try:
         # Two first runs at once would both make the tables of the history: one after the other.
-        with (Path(os.environ["DAGSTER_HOME"]) / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        home = os.open(os.environ["DAGSTER_HOME"], os.O_RDONLY)
+        try:
+            fcntl.flock(home, fcntl.LOCK_EX)
             return dg.DagsterInstance.get()
+        finally:
+            os.close(home)
     except Exception as error:  # dagster.yaml may name any storage, which may raise anything
         raise SettingsError(
             f"DAGSTER_HOME: Dagster can't use {os.environ['DAGSTER_HOME']} and its dagster.yaml: "

@@ -13,7 +13,8 @@ STUDENT_DATA_PIPELINE = dg.define_asset_job(
     ),
     # One process: DuckDB is parallel inside, and lets one process write.
     executor_def=dg.in_process_executor,
-    tags={"dagster/max_runtime": "14400"},
+    # Begun again after a kill, a run does all of its work: its checks, too, and what came meanwhile.
+    tags={"dagster/max_runtime": "14400", "dagster/retry_strategy": "ALL_STEPS"},
 )
 
 

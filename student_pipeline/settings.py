@@ -55,6 +55,27 @@ class Rules(ConfigurableResource):
         le=1,
         description="A file with more than this share of malformed records is refused whole.",
     )
+    file_megabytes_limit: int = Field(
+        default=10_000,
+        ge=1,
+        description="A file that is, or unpacks to, more than this many megabytes is refused.",
+    )
+    unpacking_ratio_limit: int = Field(
+        default=200,
+        ge=1,
+        description="A file that unpacks to more than 100 megabytes and to more than this many "
+        "times its size is refused.",
+    )
+    column_count_limit: int = Field(
+        default=1_000,
+        ge=10,
+        description="A file with more than this many columns is refused.",
+    )
+    record_count_limit: int = Field(
+        default=100_000_000,
+        ge=1,
+        description="A file with more than this many records is refused.",
+    )
     header_aliases: dict[str, dict[str, list[str]]] = Field(
         default={},
         description="Source -> column -> more header names that mean this column.",

@@ -5,6 +5,7 @@
 
 import contextlib
 import csv
+import importlib.metadata
 import io
 import os
 import re
@@ -358,6 +359,24 @@ def test_the_run_configurations_are_valid() -> None:
     assert configurations
     for configuration in configurations:
         dg.validate_run_config(defs.resolve_job_def(JOB_NAME), yaml.safe_load(configuration))
+
+
+def test_every_dependency_is_listed() -> None:
+    listed = {
+        name
+        for cell in re.findall(r"^\| (`.+?`) \| ", text_of("docs/dependencies.md"), re.MULTILINE)
+        for name in re.findall(r"`([\w-]+)`", cell)
+    }
+    required = {
+        re.split(r"[^\w-]", requirement)[0].lower()
+        for requirement in importlib.metadata.requires("student-pipeline") or ()
+    }
+    assert listed == required - {"student-pipeline"}
+
+
+def test_every_make_command_is_in_the_contributing_page() -> None:
+    targets = set(re.findall(r"^([a-z-]+):.*## ", text_of("Makefile"), re.MULTILINE)) - {"help"}
+    assert targets == set(re.findall(r"^\| `make ([a-z-]+)` \|", text_of("CONTRIBUTING.md"), re.M))
 
 
 # --- commands and queries -------------------------------------------------------------------------

@@ -22,6 +22,7 @@ import pytest
 from student_pipeline.ingest import discovery, snapshot, staging
 from student_pipeline.ingest.errors import FileRefused
 from student_pipeline.ingest.layout import HeaderMatcher
+from student_pipeline.ingest.limits import Limits
 from student_pipeline.sources import SOURCES
 from student_pipeline_tests.pipeline import School
 from student_pipeline_tests.test_delivery import load
@@ -63,7 +64,7 @@ def read(folder: Path, name: str, content: bytes | str, aliases: Aliases | None 
     engine.begin()
     try:
         with tempfile.TemporaryDirectory() as spool:
-            taken = snapshot.take(found, Path(spool))
+            taken = snapshot.take(found, Path(spool), Limits())
             matcher = HeaderMatcher(source, aliases or {})
             staged = staging.stage(engine, taken, matcher, Path(spool))
         rows = engine.execute(f"SELECT * FROM {staging.ROWS} ORDER BY rowid").fetchall()

@@ -152,7 +152,8 @@ def stage_parquet(
     whole numbers write ids so.
 
     Raises:
-        FileRefused: it is no Parquet file, is damaged, or lacks a required column.
+        FileRefused: it is no Parquet file, is damaged, lacks a required column, or has more records
+            or columns than the limits allow.
     """
     file = sql.literal(str(path))
     relation = f"read_parquet({file}, hive_partitioning = false)"
@@ -164,6 +165,10 @@ def stage_parquet(
             ).fetchall()
             columns = [(name, kind) for name, kind, *_ in described]
             select = _parquet_select(relation, columns, _top_names(schema), matcher)
+            # Equal values take no room in such a file: a few bytes can hold billions of records.
+            records = scalar(cursor, f"SELECT sum(num_rows) FROM parquet_file_metadata({file})")
+            matcher.limits.require_records(records)
+            # Reads all of it, so that what is damaged shows before anything is kept.
             cursor.execute(f"SELECT bit_xor(hash(r)) FROM ({select}) AS r").fetchall()
     except (duckdb.Error, UnicodeDecodeError) as error:  # the second: of its message
         # The engine's message may quote values of the file; those are not for the event log.

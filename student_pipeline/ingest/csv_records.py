@@ -23,6 +23,14 @@ DELIMITERS = (",", ";", "\t", "|")
 _SEPARATOR_LINE = re.compile(r"""\s*"?sep=.?"?\s*""", re.IGNORECASE | re.DOTALL)
 _BARE_CR = "expected lines that end in LF or CRLF, found a carriage return alone"
 
+MIN_READ_AGAIN_CHARS = 256 << 20
+MAX_READ_AGAIN_TIMES = 10
+"""How much of a file may be read again after quotes that do not end: the greater of the two.
+
+Each such quote may swallow a record's length of lines below: with one in every line, reading a file
+would take as long as its length squared.
+"""
+
 csv.field_size_limit(MAX_RECORD_CHARS)
 
 
@@ -52,6 +60,7 @@ class _Lines:
         self.number = 0
         self.taken: list[str] = []
         self._taken_chars = 0
+        self.again_chars = 0
         for _ in range(skip):
             self.start_record()
             next(self, None)
@@ -84,6 +93,7 @@ class _Lines:
         again = self.taken[1:]
         self._given_back.extend(reversed(again))
         self.number -= len(again)
+        self.again_chars += sum(map(len, again))
         del self.taken[1:]
 
 
@@ -130,9 +140,13 @@ def read_records(
     Text behind a closing quote is read as Python's csv module reads it, as more of the field. Where
     a quoted field does not end, or only after it swallowed lines below, the line where the record
     starts is malformed and reading goes on at the next.
+
+    Raises:
+        FileRefused: so many quotes do not end that reading would take too long.
     """
     source, layout = matcher.source, header.layout
     width = len(layout.headers)
+    may_read_again = max(MIN_READ_AGAIN_CHARS, MAX_READ_AGAIN_TIMES * path.stat().st_size)
     with open_text(path, survey.encoding) as stream:
         lines = _Lines(stream, header.lines)
         reader = csv.reader(lines, delimiter=header.delimiter, strict=True)
@@ -144,6 +158,11 @@ def read_records(
                 fields = next(reader, None)
             except csv.Error as error:
                 fields, problem = _read_again(lines, error, header.delimiter)
+                if lines.again_chars > may_read_again:
+                    raise FileRefused(
+                        "Expected quoted fields that end, found many that do not, "
+                        f"up to line {start}."
+                    ) from error
                 reader = csv.reader(lines, delimiter=header.delimiter, strict=True)
             if fields is None:
                 return

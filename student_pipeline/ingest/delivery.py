@@ -17,6 +17,7 @@ from student_pipeline.ingest import discovery, snapshot, staging
 from student_pipeline.ingest.errors import FileRefused, SourceChanged
 from student_pipeline.ingest.layout import HeaderMatcher
 from student_pipeline.ingest.ledger import Entry, Ledger, Loaded
+from student_pipeline.ingest.limits import Limits
 from student_pipeline.settings import Rules
 from student_pipeline.sources import STUDENTS, Source
 from student_pipeline.warehouse import sql
@@ -59,10 +60,16 @@ class LandingFolder(dg.ConfigurableResource):
         except discovery.LandingError as error:
             raise dg.Failure(str(error), allow_retries=error.may_pass) from error
         aliases = self.rules.header_aliases.get(source.name, {})
+        limits = Limits(
+            file_megabytes=self.rules.file_megabytes_limit,
+            unpacking_ratio=self.rules.unpacking_ratio_limit,
+            columns=self.rules.column_count_limit,
+            records=self.rules.record_count_limit,
+        )
         return Delivery(
             source=source,
             files=files,
-            matcher=HeaderMatcher(source, aliases),
+            matcher=HeaderMatcher(source, aliases, limits),
             malformed_share_limit=self.rules.malformed_share_limit,
             now=self.now(),
         )
@@ -136,7 +143,7 @@ class Delivery:
                 signature = snapshot.signature(file)
                 if loaded and signature and signature == loaded.signature:
                     return None
-                taken = snapshot.take(file, spool)
+                taken = snapshot.take(file, spool, self.matcher.limits)
                 entry = replace(entry, size_bytes=taken.size_bytes, sha256=taken.sha256)
                 if loaded and taken.sha256 == loaded.sha256:
                     taken.require_unchanged()
@@ -149,6 +156,7 @@ class Delivery:
                     rows_read=staged.rows,
                     rows_rejected=staged.malformed,
                 )
+                self.matcher.limits.require_records(staged.rows + staged.malformed)
                 self._require_mostly_readable(connection, staged)
             except FileRefused as error:
                 return replace(entry, message=str(error))

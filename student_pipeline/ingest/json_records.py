@@ -187,6 +187,7 @@ def _document(scanner: "_Scanner", holders: set[str]) -> Iterator[tuple[int, str
     scanner.expect("{")
     pairs = Pairs()
     held = False
+    chars = 0
     while scanner.peek() != "}":
         if pairs or held:
             scanner.expect(",")
@@ -198,7 +199,13 @@ def _document(scanner: "_Scanner", holders: set[str]) -> Iterator[tuple[int, str
             held = True
             yield from _array(scanner)
         else:
-            pairs.append((key, scanner.value()[1]))
+            raw, value = scanner.value()
+            pairs.append((key, value))
+            chars += len(key) + len(raw)
+            if chars > MAX_RECORD_CHARS:
+                raise _Broken(
+                    f"the record on line {line} is longer than {MAX_RECORD_CHARS:,} characters"
+                )
     scanner.expect("}")
     if held:
         return

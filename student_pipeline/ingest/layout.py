@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from student_pipeline.ingest.errors import FileRefused
+from student_pipeline.ingest.limits import Limits
 from student_pipeline.sources import Source, essence
 
 Aliases = Mapping[str, Sequence[str]]
@@ -30,8 +31,9 @@ class Layout:
 class HeaderMatcher:
     """Matches header names by their letters and digits alone."""
 
-    def __init__(self, source: Source, aliases: Aliases) -> None:
+    def __init__(self, source: Source, aliases: Aliases, limits: Limits | None = None) -> None:
         self.source = source
+        self.limits = limits or Limits()
         self._column_of = {
             essence(name): column
             for column, others in source.columns.items()
@@ -45,7 +47,11 @@ class HeaderMatcher:
 
         Of two fields for one column the first is the column, the other goes to `_extra`, there
         under its header as written, with `_2` behind where that stands already.
+
+        Raises:
+            FileRefused: there are more fields than the limit.
         """
+        self.limits.require_columns(len(headers))
         key = tuple(headers)
         if key not in self._layouts:
             if len(self._layouts) >= _MOST_LAYOUTS:

@@ -15,6 +15,7 @@ from typing import IO, Literal, cast
 
 from student_pipeline.ingest.discovery import FoundFile
 from student_pipeline.ingest.errors import FileRefused, SourceChanged
+from student_pipeline.ingest.limits import Limits
 
 CHUNK_BYTES = 1 << 20
 
@@ -72,7 +73,7 @@ class TextSurvey:
     unquoted: bool = False
 
 
-def take(file: FoundFile, spool: Path) -> Snapshot:
+def take(file: FoundFile, spool: Path, limits: Limits) -> Snapshot:
     """Bring the file to the local disk, unpacked, and hash it. It is read once, as a stream.
 
     A local file that is not packed stays where it is.
@@ -81,19 +82,20 @@ def take(file: FoundFile, spool: Path) -> Snapshot:
         spool: an empty folder for what has to be copied.
 
     Raises:
-        FileRefused: the file can't be read.
+        FileRefused: the file can't be read, or is or unpacks to more than the limits allow.
         SourceChanged: it is gone, or could not be fetched.
     """
     version = _version(file)
     try:
         if file.filesystem is None and not file.gzipped:
+            limits.require_size(os.stat(file.location).st_size)
             digest, size = _hash(Path(file.location))
             return Snapshot(file, Path(file.location), size, digest, size, version)
         delivered = spool / "delivered"
         if file.filesystem is None:
             delivered = Path(file.location)
         else:
-            _fetch(file, delivered)
+            _fetch(file, delivered, limits)
         digest, size = _hash(delivered)
         if not file.gzipped:
             return Snapshot(file, delivered, size, digest, size, version)
@@ -101,6 +103,7 @@ def take(file: FoundFile, spool: Path) -> Snapshot:
         with gzip.open(delivered) as packed, unpacked.open("wb") as out:
             while chunk := packed.read(CHUNK_BYTES):
                 out.write(chunk)
+                limits.require_unpacked_size(out.tell(), size)
         return Snapshot(file, unpacked, size, digest, unpacked.stat().st_size, version)
     except FileNotFoundError as error:
         raise SourceChanged(f"The file {file.path} vanished while it was read.") from error
@@ -227,12 +230,13 @@ def _version(file: FoundFile) -> tuple[int, ...] | None:
     return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
-def _fetch(file: FoundFile, to: Path) -> None:
+def _fetch(file: FoundFile, to: Path, limits: Limits) -> None:
     """Copy a file of a remote file system to the local disk."""
     assert file.filesystem is not None
     try:
+        limits.require_size(file.filesystem.size(file.location) or 0)
         file.filesystem.get_file(file.location, str(to))
-    except (FileNotFoundError, PermissionError):
+    except (FileNotFoundError, PermissionError, FileRefused):
         raise
     except Exception as error:  # every file system has its own for a broken connection
         raise SourceChanged(f"The file {file.path} could not be fetched: {error}.") from error

@@ -22,6 +22,7 @@ from dagster import (
 from dagster_duckdb import DuckDBResource
 from pydantic import Field, PrivateAttr
 
+from student_pipeline.permissions import PRIVATE_FILE, make_private_folder, private
 from student_pipeline.tables import OPS
 from student_pipeline.warehouse import sql
 from student_pipeline.warehouse.compaction import compact_when_it_pays
@@ -66,13 +67,14 @@ class Warehouse(DuckDBResource):
 
     @contextmanager
     def yield_for_execution(self, context: InitResourceContext) -> Iterator["Warehouse"]:
-        try:
-            yield self
-            if self._connection is not None:
-                compact_when_it_pays(self._connection, self.path, get_dagster_logger().info)
-                self._connection = None
-        finally:
-            self.close()
+        with private():
+            try:
+                yield self
+                if self._connection is not None:
+                    compact_when_it_pays(self._connection, self.path, get_dagster_logger().info)
+                    self._connection = None
+            finally:
+                self.close()
 
     def close(self) -> None:
         """Let go of the file; the next use opens it again."""
@@ -181,7 +183,7 @@ def connect(
         OSError: the folder can't be made.
     """
     if not read_only:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(path.parent)
         if not path.exists():
             _create(path)
     connection = _open_patiently(path, read_only, timeout_seconds, tell)
@@ -205,6 +207,7 @@ def _create(path: Path) -> None:
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
         draft = Path(folder) / path.name
         duckdb.connect(draft).close()
+        draft.chmod(PRIVATE_FILE)
         # Unlike a rename, a link never replaces what another run just made. Where the file system
         # has none, DuckDB makes the file when it opens it.
         with suppress(OSError):

@@ -1,0 +1,23 @@
+#!/bin/sh
+# The roles of the image: code, webserver, daemon. Anything else is a command that is run as it is.
+set -eu
+umask 077 # what is written here is for the pipeline's user alone
+
+role=${1:-code}
+[ $# -eq 0 ] || shift
+case $role in
+code)
+    # A kill leaves unpacked files behind. When the server starts, no run needs them.
+    find "${TMPDIR:-/tmp}" -mindepth 1 -maxdepth 1 -name 'student_pipeline_*' -exec rm -rf {} +
+    exec dagster api grpc --host 0.0.0.0 --port 4000 --module-name student_pipeline.definitions "$@"
+    ;;
+webserver)
+    exec dagster-webserver --host 0.0.0.0 --port 3000 --workspace /srv/workspace.yaml "$@"
+    ;;
+daemon)
+    exec dagster-daemon run --workspace /srv/workspace.yaml "$@"
+    ;;
+*)
+    exec "$role" "$@"
+    ;;
+esac

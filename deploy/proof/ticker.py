@@ -1,0 +1,25 @@
+"""A job that does nothing, every minute."""
+
+import dagster as dg
+
+
+@dg.op
+def nothing() -> None:
+    """Do nothing."""
+
+
+@dg.job
+def tick() -> None:
+    """One step."""
+    nothing()
+
+
+defs = dg.Definitions(
+    schedules=[
+        dg.ScheduleDefinition(
+            job=tick,
+            cron_schedule="* * * * *",
+            default_status=dg.DefaultScheduleStatus.RUNNING,
+        )
+    ],
+)

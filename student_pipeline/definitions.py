@@ -10,6 +10,7 @@ from student_pipeline.checks import CHECKS
 from student_pipeline.ingest.delivery import LandingFolder
 from student_pipeline.jobs import STUDENT_DATA_PIPELINE
 from student_pipeline.progress import progress_logger
+from student_pipeline.published_checks import published_checks
 from student_pipeline.reports.folder import PublishFolder
 from student_pipeline.schedules import daily_schedule
 from student_pipeline.settings import Rules, load_rules, use_default_places
@@ -30,7 +31,7 @@ defs = dg.Definitions(
         *gold.ASSETS,
         *published.ASSETS,
     ],
-    asset_checks=CHECKS,
+    asset_checks=[*CHECKS, published_checks],
     jobs=[STUDENT_DATA_PIPELINE],
     schedules=[daily_schedule(in_force.schedule_time_zone)],
     resources={

@@ -116,7 +116,7 @@ class Rules(ConfigurableResource):
     def _no_booleans(cls, value: Any, about: ValidationInfo) -> Any:
         wanted = cls.model_fields[about.field_name or ""].annotation
         if isinstance(value, bool) and wanted is not bool:  # would count as 1 or 0
-            raise ValueError(f"{value} is no value of a rule")  # noqa: TRY004 - pydantic wants it
+            raise ValueError(f"{value} is no value of a rule")
         return value
 
     @field_validator("header_aliases")

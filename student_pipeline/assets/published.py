@@ -123,6 +123,12 @@ def _publish(
             f"The publish folder {publish.folder} can't be written: {reason}. "
             "What was published before stays."
         ) from error
+    except duckdb.Error as error:
+        # The cause stays out of the log: its message may quote what is in a column.
+        raise dg.Failure(
+            f"Gold can't be published. {sentence_of(error)} What was published before stays.",
+            allow_retries=False,
+        ) from None
     return rows, seconds
 
 

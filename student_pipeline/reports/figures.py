@@ -121,13 +121,14 @@ def _periods(dates: list[Any]) -> tuple[str, dict[date, date]]:
         "week": {day: day - timedelta(days=day.weekday()) for day, *_ in dates},
         "month": {day: day.replace(day=1) for day, *_ in dates},
     }
-    for grain, start in starts.items():
+    for grain in ("day", "week"):
         most = defaultdict[date, int](int)  # classes on the busiest day of the period
         for day, _, _, classes in dates:
-            most[start[day]] = max(most[start[day]], classes)
+            start = starts[grain][day]
+            most[start] = max(most[start], classes)
         if sum(most.values()) <= MOST_CELLS:
-            break
-    return grain, start
+            return grain, starts[grain]
+    return "month", starts["month"]
 
 
 def _period_rows(dates: list[Any], periods: dict[date, date]) -> list[list[Any]]:
@@ -241,15 +242,15 @@ def _absence(connection: duckdb.DuckDBPyConnection, rules: Rules) -> dict[str, A
     )
     too_few = f"fewer than {rules.chronic_absence_min_days} days recorded"
     bands = {
-        f"absent on less than {percent / 2:g} % of days": counts[1],
-        f"{percent / 2:g} to under {percent} %": counts[2],
-        f"{percent} to under {2 * percent} % (chronic)": counts[3],
-        f"{2 * percent} % or more (chronic)": counts[4],
+        f"absent on less than {percent / 2:g}% of days": counts[1],
+        f"{percent / 2:g} to under {percent}%": counts[2],
+        f"{percent} to under {2 * percent}% (chronic)": counts[3],
+        f"{2 * percent}% or more (chronic)": counts[4],
         too_few: counts[0],
     }
     chronic = counts[3] + counts[4]
     if 2 * percent > 100 or hidden(bands, least):
-        together = f"{percent} % or more (chronic)"
+        together = f"{percent}% or more (chronic)"
         bands = {**dict(list(bands.items())[:2]), together: chronic, too_few: counts[0]}
         out = hidden(bands, least)
         chronic_is_shown = together not in out

@@ -68,9 +68,7 @@ def write_duckdb(
 
 
 def _select(table: Table, expressions: list[str]) -> str:
-    return (
-        f"SELECT {', '.join(expressions)} FROM {table.full_name} ORDER BY {sql.names(table.key)}"
-    )
+    return f"SELECT {', '.join(expressions)} FROM {table.full_name} ORDER BY {sql.names(table.key)}"
 
 
 def _guarded(column: Column) -> str:

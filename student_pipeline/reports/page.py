@@ -20,6 +20,9 @@ CHARTS = (
 )
 """The charts, each a Vega-Lite specification in `charts/` that names its data `rows`."""
 
+END = b"</html>"
+"""The last bytes of a page that is whole."""
+
 MOST_BYTES = 6_000_000
 """No page is larger."""
 

@@ -11,7 +11,7 @@ const MOST_LINES = 60; // of the chart with a line for each class
 const MANY = new Intl.NumberFormat("en-US");
 const number = (n) => MANY.format(n);
 const count = (n, one, many = one + "s") => `${number(n)} ${n === 1 ? one : many}`;
-const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)} %`;
+const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)}%`;
 const few = `fewer than ${count(figures.least, "student")}: not shown`;
 const grain = figures.grain;
 
@@ -69,8 +69,8 @@ function table(caption, columns, rows) {
 const views = {};
 
 /** A section with a heading, a caption, a chart and the same numbers as a table. */
-function chartSection(name, { title, wide = false }) {
-  const section = element("section", { class: wide ? "card wide" : "card", id: name, "aria-labelledby": `${name}-title` });
+function chartSection(name, { title, shape = "" }) {
+  const section = element("section", { class: `card ${shape}`, id: name, "aria-labelledby": `${name}-title` });
   section.append(element("h2", { id: `${name}-title` }, title));
   section.append(element("p", { class: "caption" }));
   section.append(element("ul", { class: "key", hidden: "" }));
@@ -107,6 +107,7 @@ async function draw(name, { caption, alt, rows, columns, tableRows = rows, key =
     actions: false,
     ast: true, // expressions are interpreted: the page allows no other scripts than its own
     renderer: "svg",
+    logLevel: vega.Error, // a filter may leave a layer without rows, of which Vega warns
     config: CONFIG,
     tooltip: { theme: "custom" },
   });
@@ -261,7 +262,7 @@ function drawHeadline({ one, within }) {
   document.getElementById("headline").replaceChildren(
     card(
       `Attendance, ${one ? `class ${one.id}` : "all classes"}`,
-      rate === null ? (sum.hidden ? "Not shown" : "No records") : `${rate.toFixed(1)} %`,
+      rate === null ? (sum.hidden ? "Not shown" : "No records") : `${rate.toFixed(1)}%`,
       small(`present on ${number(sum.present)} of ${number(sum.recorded)} recorded student-days`),
       change(group, within, rateOf, "points"),
       hiddenNote(sum.hidden),
@@ -269,7 +270,7 @@ function drawHeadline({ one, within }) {
     ),
     card(
       `Average score, ${one ? `class ${one.id}` : "all classes"}`,
-      score === null ? (sum.noScores ? "Not shown" : "No scores") : `${score.toFixed(1)} %`,
+      score === null ? (sum.noScores ? "Not shown" : "No scores") : `${score.toFixed(1)}%`,
       small(`of the maximum, over ${count(sum.assessments, "assessment")}`),
       change(group, within, scoreOf, "points"),
       hiddenNote(sum.noScores),
@@ -285,7 +286,7 @@ function drawHeadline({ one, within }) {
             ? `${percent(chronic / withEnoughDays)} of the ${count(withEnoughDays, "student")} with ${minDays} recorded days or more`
             : `students with ${minDays} recorded days or more`,
       ),
-      small(`Absent on ${limit} % of the recorded days or more, for any reason. Not filtered.`),
+      small(`Absent on ${limit}% of the recorded days or more, for any reason. Not filtered.`),
     ),
     card(
       `How much is known, ${one ? `class ${one.id}` : "all classes"}`,
@@ -367,7 +368,13 @@ function drawHeatMap({ one, within }) {
   const rows = kept.flatMap(({ each }) =>
     rateRows(each, "", within)
       .filter((row) => row.hidden || row.rate !== null)
-      .map((row) => ({ ...row, class: row.series, state: row.hidden ? "hidden" : "shown", shown: shownRate(row) })),
+      .map((row) => ({
+        ...row,
+        class: row.series,
+        state: row.hidden ? "hidden" : "shown",
+        shown: shownRate(row),
+        records: row.recorded === null ? "" : number(row.recorded),
+      })),
   );
   const shown = rows.filter((row) => row.state === "shown");
   return draw("attendance_by_class", {
@@ -381,7 +388,7 @@ function drawHeatMap({ one, within }) {
       : "There is no attendance to show.",
     key: rows.length
       ? [
-          ["ramp", "70 % or less, to 90 %, to 100 %"],
+          ["ramp", "70% or less, to 90%, to 100%"],
           ["hide", few],
           ["none", "no records: unknown"],
         ]
@@ -391,7 +398,7 @@ function drawHeatMap({ one, within }) {
       ["Class", (row) => row.class],
       ["Period", (row) => row.period],
       ["Attendance", (row) => row.shown, true],
-      ["Records", (row) => (row.recorded === null ? "" : number(row.recorded)), true],
+      ["Records", (row) => row.records, true],
     ],
   });
 }
@@ -560,9 +567,9 @@ function drawFreshness() {
     ["Page made", `${moment(figures.made)} (${figures.time_zone})`],
     ["Run", figures.run],
   ]) {
-    list.append(element("dt", {}, term), element("dd", {}, text));
+    list.append(element("div", {}, element("dt", {}, term), element("dd", {}, text)));
   }
-  const section = element("section", { class: "card", id: "freshness", "aria-labelledby": "freshness-title" });
+  const section = element("section", { class: "card wide", id: "freshness", "aria-labelledby": "freshness-title" });
   section.append(element("h2", { id: "freshness-title" }, "How fresh the data is"));
   section.append(element("p", { class: "caption" }, "This page is a picture of one run; it does not change by itself."), list);
   document.getElementById("charts").append(section);
@@ -586,7 +593,7 @@ function drawStudents() {
           ["Class", (row) => row[2]],
           ["Days absent", (row) => number(row[3]), true],
           ["Days recorded", (row) => number(row[4]), true],
-          ["Average score", (row) => (row[5] === null ? "" : `${row[5].toFixed(1)} %`), true],
+          ["Average score", (row) => (row[5] === null ? "" : `${row[5].toFixed(1)}%`), true],
         ],
         figures.students,
       ),
@@ -664,13 +671,15 @@ async function start() {
       field.min = periods[0].start;
       field.max = endOf(periods.at(-1));
     }
+    choose.from.defaultValue = choose.from.min;
+    choose.to.defaultValue = choose.to.max;
   }
-  chartSection("attendance", { title: "Attendance over time", wide: true });
-  chartSection("attendance_by_class", { title: `Attendance by class and ${grain}`, wide: true });
+  chartSection("attendance", { title: "Attendance over time", shape: "wide" });
+  chartSection("attendance_by_class", { title: `Attendance by class and ${grain}`, shape: "wide" });
   chartSection("absence", { title: "Students by absence" });
   chartSection("coverage", { title: "How much is known" });
   chartSection("scores_by_subject", { title: "Scores by subject" });
-  chartSection("scores_by_class", { title: "Scores by class" });
+  chartSection("scores_by_class", { title: "Scores by class", shape: "tall" });
   chartSection("quarantine", { title: "Refused records" });
   drawFreshness();
   drawStudents();

@@ -28,7 +28,7 @@ from student_pipeline_tests.command import (
     clean_environment,
     tables,
 )
-from student_pipeline_tests.test_cli import ROWS, deliver_all
+from student_pipeline_tests.test_cli import ASSETS, ROWS, deliver_all
 
 REPOSITORY = {
     "repositoryName": "__repository__",
@@ -60,7 +60,7 @@ class Dev:
 
     def launch(self, *jobs: str) -> list[str]:
         """Launch the jobs as the UI does; the ids of the runs."""
-        everything = [{"path": name.split("/")} for name in ROWS]
+        everything = [{"path": name.split("/")} for name in ASSETS]
         executions = [
             {
                 "selector": {
@@ -204,7 +204,7 @@ def test_the_defaults_are_below_the_project_wherever_the_command_starts(
 ) -> None:
     lines = by_command.out.splitlines()
     assert lines[0] == f"Landing folder: {root}/data/raw"
-    assert lines[2] == f"Run history:    {root}/.dagster_home"
+    assert lines[3] == f"Run history:    {root}/.dagster_home"
     assert not list((root / "elsewhere").iterdir())
 
 
@@ -227,7 +227,7 @@ def test_the_workspace_loads(dev: Dev) -> None:
 def test_every_asset_is_listed(dev: Dev) -> None:
     nodes = dev.ask("{ assetNodes { assetKey { path } isExecutable } }")["assetNodes"]
     listed = {"/".join(node["assetKey"]["path"]) for node in nodes if node["isExecutable"]}
-    assert listed == set(ROWS)
+    assert listed == ASSETS
 
 
 def test_the_schedule_is_on(dev: Dev) -> None:

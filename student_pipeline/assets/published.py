@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from datetime import datetime
 
 import dagster as dg
 import duckdb
@@ -73,7 +74,9 @@ def published(
 ) -> Iterator[dg.MaterializeResult]:
     """All files are written first and then take the places of the old ones together."""
     with tried_again_if_it_can_pass():
-        rows, seconds = _publish(context.run_id, warehouse, landing, publish, rules)
+        rows, seconds = publish_all(
+            warehouse, publish, rules, now=landing.now(), run_id=context.run.run_id
+        )
     for name, written in FILES.items():
         sizes = {file: (publish.folder / file).stat().st_size for file in written}
         yield dg.MaterializeResult(
@@ -87,14 +90,14 @@ def published(
         )
 
 
-def _publish(
-    run_id: str,
-    warehouse: Warehouse,
-    landing: LandingFolder,
-    publish: PublishFolder,
-    rules: Rules,
+def publish_all(
+    warehouse: Warehouse, publish: PublishFolder, rules: Rules, *, now: datetime, run_id: str
 ) -> tuple[dict[str, int], dict[str, float]]:
-    """Write everything; return rows by asset, and seconds by asset."""
+    """Write every file; return rows by asset, and seconds by asset.
+
+    Raises:
+        Failure: a file can't be written, or gold can't be read; all files are as they were.
+    """
     rows: dict[str, int] = {}
     seconds: dict[str, float] = {}
     try:
@@ -112,7 +115,7 @@ def _publish(
             write_duckdb(connection, tables.GOLD, drafts["gold.duckdb"])
             seconds["gold_duckdb"] = time.monotonic() - started
             started = time.monotonic()
-            shown = figures(connection, rules, now=landing.now(), run_id=run_id)
+            shown = figures(connection, rules, now=now, run_id=run_id)
             drafts["report.html"].write_text(page(shown), encoding="utf-8")
             seconds["report"] = time.monotonic() - started
             # What somebody wrote into the published copy does not belong to the new one.

@@ -40,7 +40,7 @@ SCORE_BANDS = {
 """Band of `score_bands.sql` -> its name: percent of the maximum."""
 
 ALL = ""
-"""The subject that stands for all subjects together. No subject of silver is empty."""
+"""The subject of `score_quartiles.sql` that stands for all; no subject of silver is empty."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class _Cell:
     recorded: int
     students: int
     assessments: int
-    score_total: float | None
+    score_hundredths: int | None
     assessed: int
 
 
@@ -166,23 +166,23 @@ def _class_rows(classes: list[str], sizes: dict[str, int], least: int) -> list[l
 
 def _school_rows(
     cells: list[_Cell], periods: dict[date, date], least: int
-) -> list[list[int | float | None]]:
-    """[present, recorded, score total, assessments] of all classes in each period; null: hidden."""
+) -> list[list[int | None]]:
+    """[present, recorded, score hundredths, assessments] of all classes in each period; null: hidden."""
     count = len(set(periods.values()))
-    sums = [[0, 0, 0.0, 0] for _ in range(count)]
+    sums = [[0, 0, 0, 0] for _ in range(count)]
     groups = [[0, 0] for _ in range(count)]
     for cell in cells:
         row, group = sums[cell.period], groups[cell.period]
         row[0] += cell.present
         row[1] += cell.recorded
-        row[2] += cell.score_total or 0.0
+        row[2] += cell.score_hundredths or 0
         row[3] += cell.assessments
         group[0] += cell.students
         group[1] += cell.assessed
     return [
         [
             *((present, recorded) if _shown(students, least) else (None, None)),
-            *((round(total, 2), number) if _shown(assessed, least) else (None, None)),
+            *((total, number) if _shown(assessed, least) else (None, None)),
         ]
         for (present, recorded, total, number), (students, assessed) in zip(
             sums, groups, strict=True
@@ -194,10 +194,8 @@ def _shown(size: int, least: int) -> bool:
     return size == 0 or size >= least
 
 
-def _cell_rows(
-    cells: list[_Cell], classes: list[str], least: int
-) -> list[list[int | float | None]]:
-    """[class, period, present, recorded, score total, assessments]; null: hidden.
+def _cell_rows(cells: list[_Cell], classes: list[str], least: int) -> list[list[int | None]]:
+    """[class, period, present, recorded, score hundredths, assessments]; null: hidden.
 
     The classes are parts of the period's total, which the page shows as well.
     """
@@ -205,20 +203,20 @@ def _cell_rows(
     for cell in cells:
         by_period[cell.period].append(cell)
     number_of = {name: number for number, name in enumerate(classes)}
-    rows: list[list[int | float | None]] = []
+    rows: list[list[int | None]] = []
     for period, here in sorted(by_period.items()):
         no_attendance = hidden({cell.class_id: cell.students for cell in here}, least)
         no_scores = hidden({cell.class_id: cell.assessed for cell in here}, least)
         for cell in here:
             if cell.class_id not in number_of:
                 continue
-            row: list[int | float | None] = [number_of[cell.class_id], period, None, None]
+            row: list[int | None] = [number_of[cell.class_id], period, None, None]
             if cell.class_id not in no_attendance:
                 row[2:] = [cell.present, cell.recorded]
             if cell.class_id in no_scores:
                 row += [None, None]
             else:
-                row += [round(cell.score_total or 0.0, 2), cell.assessments]
+                row += [cell.score_hundredths or 0, cell.assessments]
             rows.append(row)
     return rows
 
@@ -312,7 +310,7 @@ def _quartiles(
     found = _rows(connection, "score_quartiles", since=since, min_group=least)
     by_subject = defaultdict[str, int](int)
     for _, subject, *_ in found:
-        by_subject[subject or ALL] += 1
+        by_subject[subject] += 1
     shown = {
         ALL,
         *sorted(by_subject, key=lambda subject: (-by_subject[subject], subject))[
@@ -320,9 +318,9 @@ def _quartiles(
         ],
     }
     rows = [
-        [number_of[class_id], subject or ALL, *quartiles]
+        [number_of[class_id], subject, *quartiles]
         for class_id, subject, *quartiles in found
-        if class_id in number_of and (subject or ALL) in shown
+        if class_id in number_of and subject in shown
     ]
     if len(rows) > MOST_CELLS // 4:  # a district: classes as a whole only
         rows = [row for row in rows if row[1] == ALL]

@@ -236,7 +236,7 @@ function change(group, within, value, unit) {
 }
 
 const rateOf = (sum) => (sum.recorded ? (100 * sum.present) / sum.recorded : null);
-const scoreOf = (sum) => (sum.assessments ? sum.total / sum.assessments : null);
+const scoreOf = (sum) => (sum.assessments ? sum.total / 100 / sum.assessments : null);
 
 /** Recorded student-days as a share of those that could be; null where that can't be said. */
 function coverageOf(group, sum) {

@@ -7,7 +7,7 @@ select
     cast(sum(daily.students_with_attendance) as bigint) as recorded,
     max(daily.students_with_attendance) as students,
     cast(sum(daily.assessment_count) as bigint) as assessments,
-    sum(daily.avg_score * daily.assessment_count) as score_total,
+    cast(sum(hundredths(daily.avg_score) * daily.assessment_count) as bigint) as score_hundredths,
     max(daily.students_with_assessment) as assessed
 from $class_daily_performance as daily
 inner join $periods as period on daily.date = period.date

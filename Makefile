@@ -42,6 +42,10 @@ coverage: $(READY)  ## Run the tests and measure how much of the package they ex
 bench: $(READY)  ## Measure speed and memory against a bare DuckDB script and an empty job.
 	$(BIN)/python -m benchmarks.run
 
+.PHONY: vendor
+vendor:  ## Fetch the charting libraries of the report anew from npm.
+	student_pipeline/reports/vendor/refresh.sh
+
 .PHONY: clean
 clean:  ## Remove the virtual environment; data and history stay.
 	rm -rf $(VENV)

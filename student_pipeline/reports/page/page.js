@@ -102,7 +102,10 @@ async function draw(name, { caption, alt, rows, columns, tableRows = rows, key =
   place.setAttribute("role", "img");
   place.setAttribute("aria-label", alt);
   place.replaceChildren();
-  const specification = { ...specifications[name], data: { name: "rows", values: rows } };
+  const specification = structuredClone(specifications[name]);
+  specification.data = { name: "rows", values: rows };
+  const dates = specification.encoding.x?.axis;
+  if (grain === "month" && dates?.format?.includes("%b")) dates.format = "%b %Y";
   views[name] = await vegaEmbed(place, specification, {
     actions: false,
     ast: true, // expressions are interpreted: the page allows no other scripts than its own

@@ -42,6 +42,10 @@ coverage: $(READY)  ## Run the tests and measure how much of the package they ex
 bench: $(READY)  ## Measure speed and memory against a bare DuckDB script and an empty job.
 	$(BIN)/python -m benchmarks.run
 
+.PHONY: pictures
+pictures: $(READY)  ## Take the pictures of the README anew, by the browser tests.
+	STUDENT_PIPELINE_SCREENSHOTS=1 $(BIN)/python -m pytest student_pipeline_tests/test_browser.py
+
 .PHONY: vendor
 vendor:  ## Fetch the charting libraries of the report anew from npm.
 	student_pipeline/reports/vendor/refresh.sh

@@ -150,10 +150,8 @@ def _answers(port: int) -> bool:
         return False
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the checkout, so that neither data nor history of this one change."""
-    root = tmp_path_factory.mktemp("checkout")
+def copy_checkout(root: Path) -> None:
+    """Put the project into the folder, without data and history."""
     for name in ("dagster.yaml", "workspace.yaml", "rules.yaml", "pyproject.toml"):
         shutil.copyfile(PROJECT_ROOT / name, root / name)
     for name in ("student_pipeline", ".dagster_home"):
@@ -162,6 +160,13 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
             root / name,
             ignore=shutil.ignore_patterns("__pycache__", "history", "storage", "schedules"),
         )
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the checkout, so that neither data nor history of this one change."""
+    root = tmp_path_factory.mktemp("checkout")
+    copy_checkout(root)
     deliver_all(Installation(root))
     (root / "data").mkdir()
     (root / "landing").rename(root / "data" / "raw")

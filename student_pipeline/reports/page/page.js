@@ -86,7 +86,7 @@ async function draw(name, { caption, alt, rows, columns, tableRows = rows, key =
   section.querySelector(".caption").textContent = caption;
   const list = section.querySelector(".key");
   list.hidden = !key;
-  list.replaceChildren(...(key ?? []).map(([look, text]) => element("li", {}, element("i", { class: look }), text)));
+  list.replaceChildren(...(key ?? []).map(([look, text]) => element("li", {}, element("i", look), text)));
   const place = section.querySelector(".chart");
   const details = section.querySelector("details");
   details.hidden = !tableRows.length;
@@ -99,8 +99,6 @@ async function draw(name, { caption, alt, rows, columns, tableRows = rows, key =
     place.replaceChildren(element("p", { class: "empty" }, alt));
     return;
   }
-  place.setAttribute("role", "img");
-  place.setAttribute("aria-label", alt);
   place.replaceChildren();
   const specification = structuredClone(specifications[name]);
   specification.data = { name: "rows", values: rows };
@@ -114,6 +112,9 @@ async function draw(name, { caption, alt, rows, columns, tableRows = rows, key =
     config: CONFIG,
     tooltip: { theme: "custom" },
   });
+  place.removeAttribute("aria-roledescription");
+  place.setAttribute("role", "img");
+  place.setAttribute("aria-label", alt);
 }
 
 // Colors are the page's variables, so that a chart follows light, dark and print by itself.
@@ -391,9 +392,9 @@ function drawHeatMap({ one, within }) {
       : "There is no attendance to show.",
     key: rows.length
       ? [
-          ["ramp", "70% or less, to 90%, to 100%"],
-          ["hide", few],
-          ["none", "no records: unknown"],
+          [{ class: "ramp" }, "70% or less, to 90%, to 100%"],
+          [{ class: "unknown" }, few],
+          [{}, "no records: unknown"],
         ]
       : null,
     rows,
@@ -432,8 +433,8 @@ function drawCoverage({ one, within }) {
       : `There is nothing to show: no school day, no active student, or ${few}.`,
     key: rows.length
       ? [
-          ["recorded", "recorded"],
-          ["hide", "unknown"],
+          [{ class: "recorded" }, "recorded"],
+          [{ class: "unknown" }, "unknown"],
         ]
       : null,
     rows,
@@ -446,11 +447,11 @@ function drawCoverage({ one, within }) {
   });
 }
 
-const BANDS = specifications.scores_by_subject.encoding.color.scale.domain;
+const BANDS = specifications.scores_by_subject.encoding.color.scale;
 
 function drawSubjects() {
   const { rows, few: hiddenSubjects, left_out: leftOut } = figures.subjects;
-  const shown = rows.map(([subject, band, share]) => ({ subject, band, percent: share, order: BANDS.indexOf(band) }));
+  const shown = rows.map(([subject, band, share]) => ({ subject, band, percent: share, order: BANDS.domain.indexOf(band) }));
   const subjects = new Set(shown.map((row) => row.subject)).size;
   return draw("scores_by_subject", {
     caption:
@@ -458,6 +459,11 @@ function drawSubjects() {
       (shown.some((row) => row.band === "hidden") ? ` Gray: bands of ${few}, with the next smallest one.` : "") +
       (hiddenSubjects ? ` ${count(hiddenSubjects, "subject")} with ${few}.` : "") +
       (leftOut ? ` ${count(leftOut, "subject")} with fewer assessments left out.` : ""),
+    key: shown.length
+      ? BANDS.domain
+          .map((band, place) => [{ style: `background: ${BANDS.range[place]}` }, band])
+          .filter((_, place) => shown.some((row) => row.order === place))
+      : null,
     alt: shown.length ? `Spread of the scores of ${count(subjects, "subject")}.` : "There are no scores to show.",
     rows: shown,
     columns: [

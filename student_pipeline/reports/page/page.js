@@ -12,7 +12,9 @@ const MANY = new Intl.NumberFormat("en-US");
 const number = (n) => MANY.format(n);
 const count = (n, one, many = one + "s") => `${number(n)} ${n === 1 ? one : many}`;
 const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)}%`;
-const few = `fewer than ${count(figures.least, "student")}: not shown`;
+const fewStudents = `fewer than ${count(figures.least, "student")}`;
+const few = `${fewStudents}: not shown`;
+const orTelling = `not shown: ${fewStudents}, or it would tell of such a group`;
 const grain = figures.grain;
 
 // Dates are days without a zone: as local midnight they are the same day everywhere.
@@ -249,7 +251,7 @@ function coverageOf(group, sum) {
 }
 
 function hiddenNote(hiddenPeriods) {
-  return hiddenPeriods ? small(`${count(hiddenPeriods, grain)} left out: ${few}.`) : null;
+  return hiddenPeriods ? small(`${count(hiddenPeriods, grain)} ${orTelling}.`) : null;
 }
 
 function drawHeadline({ one, within }) {
@@ -258,7 +260,7 @@ function drawHeadline({ one, within }) {
   const rate = rateOf(sum);
   const score = scoreOf(sum);
   const coverage = coverageOf(group, sum);
-  const { chronic, students, percent: limit, min_days: minDays, bands } = figures.absence;
+  const { chronic, percent: limit, min_days: minDays, bands } = figures.absence;
   const known = bands.slice(0, -1);
   const withEnoughDays = known.some((band) => band.students === null)
     ? null
@@ -282,10 +284,10 @@ function drawHeadline({ one, within }) {
     ),
     card(
       "Chronically absent, whole school",
-      chronic !== null ? number(chronic) : students === null ? "Not shown" : `Not shown`,
+      chronic !== null ? number(chronic) : "Not shown",
       small(
         chronic === null
-          ? `${few}, or it would tell of such a group.`
+          ? `${fewStudents}, or the number would tell of such a group.`
           : withEnoughDays
             ? `${percent(chronic / withEnoughDays)} of the ${count(withEnoughDays, "student")} with ${minDays} recorded days or more`
             : `students with ${minDays} recorded days or more`,
@@ -325,7 +327,7 @@ function rateRows(group, role, within) {
   });
 }
 
-const shownRate = (row) => (row.hidden ? few : row.rate === null ? "no records" : percent(row.rate));
+const shownRate = (row) => (row.hidden ? "not shown" : row.rate === null ? "no records" : percent(row.rate));
 
 function drawAttendance({ one, within }) {
   const main = rateRows(one ?? school, "main", within);
@@ -393,7 +395,7 @@ function drawHeatMap({ one, within }) {
     key: rows.length
       ? [
           [{ class: "ramp" }, "70% or less, to 90%, to 100%"],
-          [{ class: "unknown" }, few],
+          [{ class: "unknown" }, orTelling],
           [{}, "no records: unknown"],
         ]
       : null,
@@ -519,7 +521,7 @@ function drawAbsence() {
   return draw("absence", {
     caption:
       `Students by the share of their recorded days on which they were absent, excused or not. Whole school with leavers, all dates; not filtered: within one class nearly every band would be too small to show.` +
-      (some ? ` Not shown: ${few.replace(": not shown", "")}, or a band that would tell of such a group.` : ""),
+      (some ? ` Not shown: ${fewStudents}, or a band that would tell of such a group.` : ""),
     alt: students
       ? rows.map((row) => `${row.band}: ${row.shown}`).join("; ") + "."
       : students === 0

@@ -66,6 +66,14 @@ sbom: $(READY)  ## Write the list of what the service is made of (CycloneDX) to 
 containers-test: $(READY)  ## Build and start the service, use it, kill it (needs Docker).
 	$(BIN)/python -m pytest deploy/proof -rP
 
+.PHONY: pictures
+pictures: $(READY)  ## Take the pictures of the README anew, by the browser tests.
+	STUDENT_PIPELINE_SCREENSHOTS=1 $(BIN)/python -m pytest student_pipeline_tests/test_browser.py
+
+.PHONY: vendor
+vendor:  ## Fetch the charting libraries of the report anew from npm.
+	student_pipeline/reports/vendor/refresh.sh
+
 .PHONY: clean
 clean:  ## Remove the virtual environment; data and history stay.
 	rm -rf $(VENV)

@@ -37,6 +37,15 @@ STEPS: dict[str, tuple[list[str], dict[str, int]]] = {
         ["silver/dim_student", "silver/fact_attend", "silver/fact_assess"],
         {"gold/student_performance_summary": 10},
     ),
+    "published": (
+        ["gold/class_daily_performance", "gold/student_performance_summary"],
+        {
+            "published/class_daily_performance": 1,
+            "published/student_performance_summary": 1,
+            "published/gold_duckdb": 1,
+            "published/report": 1,
+        },
+    ),
 }
 
 

@@ -132,6 +132,7 @@ def _run(options: argparse.Namespace) -> int:
         started = time.monotonic()
         say(f"Landing folder: {os.environ['STUDENT_PIPELINE_SOURCE']}")
         say(f"Warehouse:      {os.environ['STUDENT_PIPELINE_WAREHOUSE']}")
+        say(f"Publish folder: {os.environ['STUDENT_PIPELINE_PUBLISH']}")
         say(f"Run history:    {os.environ['DAGSTER_HOME']}")
         try:
             result = job.execute_in_process(
@@ -172,7 +173,7 @@ def _selected(steps: "Sequence[AssetsDefinition]", names: Sequence[str]) -> "lis
 
 
 def _require_usable_places() -> None:
-    """Raise `SettingsError` unless the landing folder is there and the warehouse can be written."""
+    """Raise `SettingsError` unless the landing folder is there and the others can be written."""
     from student_pipeline.ingest.discovery import LandingError, require_landing
 
     publish_mode()
@@ -186,6 +187,21 @@ def _require_usable_places() -> None:
         raise SettingsError(
             f"STUDENT_PIPELINE_WAREHOUSE: {os.environ['STUDENT_PIPELINE_WAREHOUSE']} "
             f"can't be written: {error.strerror}."
+        ) from error
+    _require_publish_folder(os.environ["STUDENT_PIPELINE_PUBLISH"])
+
+
+def _require_publish_folder(place: str) -> None:
+    """Raise `SettingsError` unless it is, or can become, a folder that takes files."""
+    if "://" in place or (Path(place).exists() and not Path(place).is_dir()):
+        raise SettingsError(f"STUDENT_PIPELINE_PUBLISH: {place} is no folder; expected one.")
+    try:
+        Path(place).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise SettingsError(
+            f"STUDENT_PIPELINE_PUBLISH: {place} can't be written: {error.strerror}."
         ) from error
 
 

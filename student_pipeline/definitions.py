@@ -4,12 +4,14 @@ import os
 
 import dagster as dg
 
-from student_pipeline.assets import bronze, gold, silver
+from student_pipeline.assets import bronze, gold, published, silver
 from student_pipeline.assets.table_asset import landing_specs
 from student_pipeline.checks import CHECKS
 from student_pipeline.ingest.delivery import LandingFolder
 from student_pipeline.jobs import STUDENT_DATA_PIPELINE
 from student_pipeline.progress import progress_logger
+from student_pipeline.published_checks import published_checks
+from student_pipeline.reports.folder import PublishFolder
 from student_pipeline.schedules import daily_schedule
 from student_pipeline.settings import Rules, load_rules, use_default_places
 from student_pipeline.warehouse.connection import Warehouse
@@ -27,14 +29,16 @@ defs = dg.Definitions(
         *bronze.ASSETS,
         *silver.ASSETS,
         *gold.ASSETS,
+        *published.ASSETS,
     ],
-    asset_checks=CHECKS,
+    asset_checks=[*CHECKS, published_checks],
     jobs=[STUDENT_DATA_PIPELINE],
     schedules=[daily_schedule(in_force.schedule_time_zone)],
     resources={
         "rules": rules,
         "landing": LandingFolder(url=dg.EnvVar("STUDENT_PIPELINE_SOURCE"), rules=rules),
         "warehouse": warehouse,
+        "publish": PublishFolder(path=dg.EnvVar("STUDENT_PIPELINE_PUBLISH")),
         "io_manager": WarehouseIOManager(warehouse=warehouse),
     },
     executor=dg.in_process_executor,

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 from dagster import ConfigurableResource
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from student_pipeline.sources import ATTENDANCE_STATUSES, SOURCES, essence
 
@@ -29,6 +29,10 @@ DAGSTER_HOME_DEFAULT = ".dagster_home"
 
 EARLIEST_DATE = "2000-01-01"
 """Facts dated before this day are refused (`date_out_of_range`)."""
+
+
+STUDENT_LISTINGS = ("none", "ids", "names")
+"""How the report may list single students."""
 
 
 class SettingsError(Exception):
@@ -113,12 +117,27 @@ class Rules(ConfigurableResource):
     schedule_time_zone: str = Field(
         default="UTC", description="Time zone of the daily schedule (IANA name)."
     )
+    csv_guards_formulas: bool = Field(
+        default=True,
+        description=(
+            "In published CSV files, ids that a spreadsheet would take for a formula get an "
+            "apostrophe in front."
+        ),
+    )
+    report_min_students: int = Field(
+        default=10, ge=1, description="The report hides numbers about fewer students than this."
+    )
+    report_students: str = Field(
+        default="none",
+        description="How the report lists chronically absent students: none, ids or names.",
+    )
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_booleans(cls, value: Any) -> Any:
-        if isinstance(value, bool):  # would count as 1 or 0
-            raise ValueError(f"{value} is no value of a rule")  # noqa: TRY004 - pydantic wants it
+    def _no_booleans(cls, value: Any, about: ValidationInfo) -> Any:
+        wanted = cls.model_fields[about.field_name or ""].annotation
+        if isinstance(value, bool) and wanted is not bool:  # would count as 1 or 0
+            raise ValueError(f"{value} is no value of a rule")
         return value
 
     @field_validator("header_aliases")
@@ -162,6 +181,13 @@ class Rules(ConfigurableResource):
                     raise ValueError(f"'{word}' means {meaning[word]} and {status}")
         if not meaning:
             raise ValueError("no status has a word")
+        return value
+
+    @field_validator("report_students")
+    @classmethod
+    def _known_listing(cls, value: str) -> str:
+        if value not in STUDENT_LISTINGS:
+            raise ValueError(f"'{value}' is none of {', '.join(STUDENT_LISTINGS)}")
         return value
 
     @field_validator("schedule_time_zone")

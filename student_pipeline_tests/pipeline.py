@@ -33,6 +33,10 @@ class School:
     def warehouse(self) -> Path:
         return self.folder / "warehouse.duckdb"
 
+    @property
+    def published(self) -> Path:
+        return self.folder / "published"
+
     def deliver(self, name: str, content: str | bytes) -> Path:
         """Put a file into the landing folder, replacing the one of that name."""
         path = self.landing / name
@@ -79,6 +83,7 @@ class School:
                         **warehouse,
                     }
                 },
+                "publish": {"config": {"path": str(self.published)}},
                 "rules": {"config": self.rules},
             },
         }

@@ -82,6 +82,16 @@ ROWS = {
 }
 """Asset -> rows, of the three files above."""
 
+PUBLISHED = {
+    "published/class_daily_performance": 7,
+    "published/student_performance_summary": 3,
+    "published/gold_duckdb": None,
+    "published/report": None,
+}
+"""Published asset -> rows; some are no table."""
+
+ASSETS = {*ROWS, *PUBLISHED}
+
 
 def deliver_all(school: Installation) -> None:
     school.deliver("students.csv", ROSTER)
@@ -162,9 +172,10 @@ def test_a_good_run_ends_with_status_0_and_nothing_on_stderr(runs: Runs) -> None
 
 
 def test_a_run_says_first_what_it_works_on(runs: Runs) -> None:
-    assert runs.first.out.splitlines()[:3] == [
+    assert runs.first.out.splitlines()[:4] == [
         f"Landing folder: {runs.school.landing}",
         f"Warehouse:      {runs.school.warehouse}",
+        f"Publish folder: {runs.school.folder / 'published'}",
         f"Run history:    {runs.school.home}",
     ]
 
@@ -181,7 +192,7 @@ def test_a_line_for_each_asset_tells_its_rows_while_the_run_goes_on(runs: Runs) 
         match[1]: int(match[2])
         for match in re.finditer(r"^  (\w+/\w+) +(\d+) rows? +\d+\.\d s$", progress, re.MULTILINE)
     }
-    assert told == ROWS
+    assert told == ROWS | {name: rows for name, rows in PUBLISHED.items() if rows}
 
 
 def test_one_row_is_not_called_rows(runs: Runs) -> None:
@@ -199,9 +210,10 @@ def test_warnings_are_told_and_stop_nothing(runs: Runs) -> None:
 
 def test_the_table_at_the_end_tells_rows_and_change_of_each_asset(runs: Runs) -> None:
     summary = runs.first.summary
-    assert {name: int(row["rows"]) for name, row in summary.items()} == ROWS
+    rows = {name: int(row["rows"]) if row["rows"] else None for name, row in summary.items()}
+    assert rows == ROWS | PUBLISHED
     for name, row in summary.items():
-        if not name.startswith("quarantine/"):
+        if not name.startswith(("quarantine/", "published/")):
             assert row["change"] == f"+{ROWS[name]}", name
         assert re.fullmatch(r"\d+\.\d", row["seconds"]), name
         assert row["failed"] == "", name
@@ -212,7 +224,8 @@ def test_the_lines_below_the_table_add_it_up(runs: Runs) -> None:
     assert passed > 50
     last = runs.first.out.splitlines()[-4:]
     assert re.fullmatch(
-        rf"{len(ROWS)} assets, {passed} checks passed, \d+ warnings, 0 failed; \d+\.\d s\.", last[0]
+        rf"{len(ASSETS)} assets, {passed} checks passed, \d+ warnings, 0 failed; \d+\.\d s\.",
+        last[0],
     )
     assert last[1:] == [
         "5 rows in quarantine.",
@@ -224,7 +237,7 @@ def test_the_lines_below_the_table_add_it_up(runs: Runs) -> None:
 def test_a_second_run_says_that_nothing_was_new_and_adds_nothing(runs: Runs) -> None:
     assert runs.second.out.splitlines()[-2] == "Nothing new: every file was loaded before."
     for name, row in runs.second.summary.items():
-        assert int(row["rows"]) == ROWS[name]
+        assert row["rows"] == str((ROWS | PUBLISHED)[name] or "")
         assert row["change"] in ("0", ""), name
     assert runs.tables[1] == runs.tables[0]
     assert runs.loaded_at[1] == runs.loaded_at[0]
@@ -258,7 +271,7 @@ def test_the_runs_are_in_the_history_of_dagster_home(runs: Runs) -> None:
                 for event in events
                 if event.is_step_materialization and event.asset_key
             }
-            assert made == set(ROWS)
+            assert made == ASSETS
             passed: dict[str, int] = {}
             for event in events:
                 if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
@@ -340,7 +353,8 @@ def test_what_waits_for_the_refused_file_is_named_and_stays(failures: Failures) 
     waiting = [line for line in outcome.out.splitlines() if line.startswith("Not made, ")]
     assert waiting == [
         "Not made, so as they were before: quarantine/attendance, silver/fact_attend, "
-        "gold/class_daily_performance, gold/student_performance_summary."
+        "gold/class_daily_performance, gold/student_performance_summary, "
+        f"{', '.join(sorted(PUBLISHED))}."
     ]
     assert outcome.summary["bronze/attendance"]["change"] == "+9"  # the other new file landed
     assert "in quarantine" not in outcome.out  # part of it is of an earlier run
@@ -359,7 +373,8 @@ def test_a_step_that_breaks_is_told_in_one_line(failures: Failures) -> None:
     assert len(told) == 1
     assert told[0].startswith("FAILED gold_student_performance_summary: ")
     assert "View" in told[0]
-    assert "Not made, so as they were before: gold/student_performance_summary." in outcome.out
+    waiting = ["gold/student_performance_summary", *sorted(PUBLISHED)]
+    assert f"Not made, so as they were before: {', '.join(waiting)}." in outcome.out
     assert int(outcome.summary["gold/class_daily_performance"]["rows"]) == 7  # made all the same
     assert failures.school.status_of(outcome.run_id) == dg.DagsterRunStatus.FAILURE
 
@@ -441,6 +456,8 @@ def installed(tmp_path: Path) -> Iterator[Installation]:
         ("STUDENT_PIPELINE_WAREHOUSE", "a_file/w.db", "{value} can't be written: "),
         ("STUDENT_PIPELINE_WAREHOUSE", "landing", "{value} is a folder; expected a DuckDB file."),
         ("STUDENT_PIPELINE_WAREHOUSE", "a_file", "{value} is not a DuckDB file."),
+        ("STUDENT_PIPELINE_PUBLISH", "a_file", "{value} is no folder; expected one."),
+        ("STUDENT_PIPELINE_PUBLISH", "a_file/deeper", "{value} can't be written: "),
         ("DAGSTER_HOME", "a_file", "the folder {value} can't be written: "),
         ("DAGSTER_HOME", "a_file/home", "the folder {value} can't be written: "),
     ],

@@ -12,10 +12,11 @@ from student_pipeline.jobs import JOB_NAME
 from student_pipeline.settings import Rules
 from student_pipeline.sources import SOURCES
 from student_pipeline_tests.command import Installation
-from student_pipeline_tests.test_cli import ROWS, deliver_all
+from student_pipeline_tests.test_cli import ASSETS, ROWS, deliver_all
 
 SPECS = {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
-STORED = [name for name in SPECS if not name.startswith("landing/")]
+MADE = [name for name in SPECS if not name.startswith("landing/")]
+STORED = [name for name in MADE if not name.startswith("published/")]
 CHECKS = [spec for checks in defs.asset_checks or () for spec in checks.check_specs]
 JOB = defs.resolve_job_def(JOB_NAME)
 SCHEDULE = defs.resolve_schedule_def("every_morning")
@@ -29,6 +30,10 @@ gold/student_performance_summary <- silver/dim_student, silver/fact_assess, silv
 landing/assessments <-
 landing/attendance <-
 landing/students <-
+published/class_daily_performance <- gold/class_daily_performance, gold/student_performance_summary
+published/gold_duckdb <- gold/class_daily_performance, gold/student_performance_summary
+published/report <- gold/class_daily_performance, gold/student_performance_summary
+published/student_performance_summary <- gold/class_daily_performance, gold/student_performance_summary
 quarantine/assessments <- bronze/assessments, silver/dim_student
 quarantine/attendance <- bronze/attendance, silver/dim_student
 quarantine/students <- bronze/students
@@ -44,6 +49,10 @@ OWNERS_AND_KINDS = {
     "silver": ("team:data-engineering", [{"duckdb", "sql"}]),
     "quarantine": ("team:registrar", [{"duckdb", "table"}]),
     "gold": ("team:school-analytics", [{"duckdb", "sql"}]),
+    "published": (
+        "team:school-analytics",
+        [{"parquet", "csv"}, {"duckdb", "file"}, {"html"}],
+    ),
 }
 """Group -> owner, and the kinds that its assets may have."""
 
@@ -128,7 +137,7 @@ def test_a_source_shows_where_its_files_are_looked_for() -> None:
 
 def test_every_table_has_checks_and_every_check_says_what_it_proves() -> None:
     checked = {spec.asset_key.to_user_string() for spec in CHECKS}
-    assert checked == set(STORED)
+    assert checked == set(MADE)
     for spec in CHECKS:
         assert len((spec.description or "").split()) >= 4, spec
 
@@ -142,8 +151,9 @@ def test_errors_stop_what_comes_after_and_warnings_do_not() -> None:
 
 
 def test_every_step_is_in_the_pool_of_the_warehouse() -> None:
-    # Every table has a step and a step of checks, except that a quarantine shares its table's.
-    steps = 2 * len([name for name in STORED if not name.startswith("quarantine/")])
+    # Every table has a step and a step of checks, except that a quarantine shares its table's;
+    # what is published has one of each.
+    steps = 2 * len([name for name in STORED if not name.startswith("quarantine/")]) + 2
     pools = [
         node.definition.pool for node in JOB.nodes if isinstance(node.definition, dg.OpDefinition)
     ]
@@ -159,7 +169,11 @@ def test_all_runs_in_one_process() -> None:
 def test_the_job_makes_and_checks_everything() -> None:
     assert JOB.name == "student_data_pipeline"
     assert len((JOB.description or "").split()) > 10
-    assert {key.to_user_string() for key in JOB.asset_layer.executable_asset_keys} == set(STORED)
+    assert (
+        {key.to_user_string() for key in JOB.asset_layer.executable_asset_keys}
+        == set(MADE)
+        == ASSETS
+    )
     keys = {(spec.asset_key, spec.name) for spec in CHECKS}
     assert {
         (key.asset_key, key.name) for key in JOB.asset_layer.asset_graph.asset_check_keys

@@ -25,7 +25,7 @@ from student_pipeline_tests.command import (
     clean_environment,
     tables,
 )
-from student_pipeline_tests.test_cli import ROWS, deliver_all
+from student_pipeline_tests.test_cli import ASSETS, ROWS, deliver_all
 from student_pipeline_tests.webserver import MATERIALIZE_ALL, REPOSITORY, Webserver
 
 
@@ -78,10 +78,8 @@ def _answers(port: int) -> bool:
         return False
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the checkout, so that neither data nor history of this one change."""
-    root = tmp_path_factory.mktemp("checkout")
+def copy_checkout(root: Path) -> None:
+    """Put the project into the folder, without data and history."""
     for name in ("dagster.yaml", "workspace.yaml", "rules.yaml", "pyproject.toml"):
         shutil.copyfile(PROJECT_ROOT / name, root / name)
     for name in ("student_pipeline", ".dagster_home"):
@@ -90,6 +88,13 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
             root / name,
             ignore=shutil.ignore_patterns("__pycache__", "history", "storage", "schedules"),
         )
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the checkout, so that neither data nor history of this one change."""
+    root = tmp_path_factory.mktemp("checkout")
+    copy_checkout(root)
     deliver_all(Installation(root))
     (root / "data").mkdir()
     (root / "landing").rename(root / "data" / "raw")
@@ -132,7 +137,7 @@ def test_the_defaults_are_below_the_project_wherever_the_command_starts(
 ) -> None:
     lines = by_command.out.splitlines()
     assert lines[0] == f"Landing folder: {root}/data/raw"
-    assert lines[2] == f"Run history:    {root}/.dagster_home"
+    assert lines[3] == f"Run history:    {root}/.dagster_home"
     assert not list((root / "elsewhere").iterdir())
 
 
@@ -155,7 +160,7 @@ def test_the_workspace_loads(dev: Dev) -> None:
 def test_every_asset_is_listed(dev: Dev) -> None:
     nodes = dev.ask("{ assetNodes { assetKey { path } isExecutable } }")["assetNodes"]
     listed = {"/".join(node["assetKey"]["path"]) for node in nodes if node["isExecutable"]}
-    assert listed == set(ROWS)
+    assert listed == ASSETS
 
 
 def test_the_schedule_is_on(dev: Dev) -> None:

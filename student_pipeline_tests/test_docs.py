@@ -18,11 +18,12 @@ import pytest
 import yaml
 
 from student_pipeline import sources, tables
-from student_pipeline.checks import CHECKS
+from student_pipeline.checks import CHECKS as TABLE_CHECKS
 from student_pipeline.cli import main
 from student_pipeline.definitions import defs
 from student_pipeline.ingest.discovery import find_files
 from student_pipeline.jobs import JOB_NAME
+from student_pipeline.published_checks import published_checks
 from student_pipeline.schedules import EVERY_MORNING
 from student_pipeline.settings import DAGSTER_HOME_DEFAULT, PLACES, Rules, load_rules
 from student_pipeline.tables import Column, Table
@@ -36,6 +37,7 @@ DOCUMENTS = [
     ROOT / "CHANGELOG.md",
     *sorted((ROOT / "docs").glob("*.md")),
 ]
+CHECKS = [*TABLE_CHECKS, published_checks]
 OPS = (*tables.OPS, tables.LATEST_ROSTER)
 
 # --- the data dictionary, made from the declarations --------------------------------------------

@@ -42,6 +42,7 @@ def start(school: School, *arguments: str) -> "subprocess.Popen[bytes]":
         **os.environ,
         "STUDENT_PIPELINE_SOURCE": str(school.landing),
         "STUDENT_PIPELINE_WAREHOUSE": str(school.warehouse),
+        "STUDENT_PIPELINE_PUBLISH": str(school.published),
         "DAGSTER_HOME": str(school.folder / "dagster_home"),
     }
     return subprocess.Popen(

@@ -43,6 +43,10 @@ PLACEHOLDERS: dict[str, object] = {
     "min_days": 10,
     "chronic_percent": 10,
     "limit": 0.05,
+    # The report's.
+    "periods": "(select * from (values (date '2025-09-01', 0)) as v (date, period))",
+    "since": "2025-09-01",
+    "min_group": 10,
 }
 """What stands for the placeholders of the files."""
 
@@ -330,7 +334,7 @@ def test_a_select_is_portable(path: str) -> None:
 
 def test_all_files_are_looked_at() -> None:
     assert {"silver/fact_attend.sql", "gold/class_daily_performance.sql"} <= set(SELECTS)
-    assert {path.split("/")[0] for path in SELECTS} == {"silver", "gold", "checks"}
+    assert {path.split("/")[0] for path in SELECTS} == {"silver", "gold", "checks", "report"}
 
 
 @pytest.mark.parametrize("path", SELECTS)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from student_pipeline_tests.command import PLENTY_OF_SECONDS
-from student_pipeline_tests.test_cli import ROWS
+from student_pipeline_tests.test_cli import ASSETS
 
 REPOSITORY = {
     "repositoryName": "__repository__",
@@ -40,7 +40,7 @@ class Webserver:
 
     def launch(self, *jobs: str) -> list[str]:
         """Launch the jobs as the UI does; the ids of the runs."""
-        everything = [{"path": name.split("/")} for name in ROWS]
+        everything = [{"path": name.split("/")} for name in ASSETS]
         executions = [
             {
                 "selector": {

@@ -1,0 +1,62 @@
+"""The folder that people read. A file in it is the old one or the new one at any instant."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+from pydantic import Field
+
+
+class PublishFolder(dg.ConfigurableResource):
+    """Where the gold tables and the report are published. It belongs to one warehouse."""
+
+    path: str = Field(description="The folder; it is made when missing.")
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.path)
+
+    @contextmanager
+    def new_files(self, *names: str) -> Iterator[dict[str, Path]]:
+        """Drafts that become the files of these names, one right after the other, at the end.
+
+        The drafts lie beside the files, under names that no reader looks for. When the block
+        raises, all files stay as they were. A draft that a killed run left is taken away first.
+
+        Yields:
+            name -> the draft to write. There is no file at its place yet.
+
+        Raises:
+            OSError: the folder can't be made or written.
+        """
+        drafts = {name: self.folder / f".{name}.tmp" for name in names}
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _remove(drafts)
+            yield drafts
+            for draft in drafts.values():
+                _to_disk(draft)
+            for name, draft in drafts.items():
+                os.replace(draft, self.folder / name)
+            _to_disk(self.folder)
+        except BaseException:
+            if self.folder.is_dir():
+                _remove(drafts)
+            raise
+
+
+def _remove(drafts: dict[str, Path]) -> None:
+    for draft in drafts.values():
+        draft.unlink(missing_ok=True)
+        draft.with_name(f"{draft.name}.wal").unlink(missing_ok=True)  # of a DuckDB file
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until a file, or the names in a folder, would survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -76,7 +76,7 @@ def test_without_room_for_a_copy_the_file_stays_and_that_is_said(
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(compaction, "_sync", full)
+    monkeypatch.setattr(compaction, "to_disk", full)
     before = path.stat().st_ino
     (sentence,) = compacted(path)
     assert sentence == (
@@ -100,14 +100,14 @@ def test_the_new_file_is_held_until_the_old_one_is_let_go(
 ) -> None:
     """At the instant after the rename nobody else can open the file."""
     answers: list[str] = []
-    sync = compaction._sync
+    sync = compaction.to_disk
 
     def asked(what: Path) -> None:
         sync(what)
         if what == path.parent:
             answers.append(_asked_by_another_process(path))
 
-    monkeypatch.setattr(compaction, "_sync", asked)
+    monkeypatch.setattr(compaction, "to_disk", asked)
     compacted(path)
     assert len(answers) == 1
     assert "Could not set lock" in answers[0]

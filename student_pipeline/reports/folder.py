@@ -8,6 +8,9 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
+from student_pipeline import permissions
+from student_pipeline.disk import to_disk
+
 
 class PublishFolder(dg.ConfigurableResource):
     """Where the gold tables and the report are published. It belongs to one warehouse."""
@@ -33,14 +36,17 @@ class PublishFolder(dg.ConfigurableResource):
         """
         drafts = {name: self.folder / f".{name}.tmp" for name in names}
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            if not self.folder.is_dir():
+                self.folder.mkdir(parents=True)
+                permissions.publish(self.folder)
             _remove(drafts)
             yield drafts
             for draft in drafts.values():
-                _to_disk(draft)
+                permissions.publish(draft)
+                to_disk(draft)
             for name, draft in drafts.items():
                 os.replace(draft, self.folder / name)
-            _to_disk(self.folder)
+            to_disk(self.folder)
         except BaseException:
             if self.folder.is_dir():
                 _remove(drafts)
@@ -51,12 +57,3 @@ def _remove(drafts: dict[str, Path]) -> None:
     for draft in drafts.values():
         draft.unlink(missing_ok=True)
         draft.with_name(f"{draft.name}.wal").unlink(missing_ok=True)  # of a DuckDB file
-
-
-def _to_disk(path: Path) -> None:
-    """Wait until a file, or the names in a folder, would survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

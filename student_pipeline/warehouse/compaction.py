@@ -5,7 +5,6 @@ copy takes its place. The file is never at risk: the copy is made beside it, who
 before it takes the name, and whoever opened the old file meanwhile notices (`connection._open`).
 """
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import duckdb
 
+from student_pipeline.disk import to_disk
 from student_pipeline.warehouse import sql
 
 MOST_FREE = 0.30
@@ -73,10 +73,10 @@ def _replace(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
         finally:
             connection.execute("DETACH compact_copy")
         shutil.copymode(path, draft)
-        _sync(draft)  # not while it is attached: closing it here would end DuckDB's lock on it
+        to_disk(draft)  # not while it is attached: closing it here would end DuckDB's lock on it
         connection.execute(attach)
         draft.replace(path)
-        _sync(path.parent)
+        to_disk(path.parent)
         connection.execute("USE compact_copy")
         connection.execute(f"DETACH {old}")
         connection.close()
@@ -90,12 +90,3 @@ def _remove_drafts(path: Path) -> None:
     """Remove what a process left that was killed while it compacted."""
     for left in path.parent.glob(f"{_prefix(path)}*"):
         shutil.rmtree(left, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    """Have a file, or the names in a folder, on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

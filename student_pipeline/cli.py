@@ -18,7 +18,12 @@ from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING
 
-from student_pipeline.permissions import make_private_folder, private, publish_mode
+from student_pipeline.permissions import (
+    make_private_folder,
+    make_publish_folder,
+    private,
+    publish_mode,
+)
 from student_pipeline.settings import (
     DAGSTER_HOME_DEFAULT,
     PROJECT_ROOT,
@@ -196,7 +201,7 @@ def _require_publish_folder(place: str) -> None:
     if "://" in place or (Path(place).exists() and not Path(place).is_dir()):
         raise SettingsError(f"STUDENT_PIPELINE_PUBLISH: {place} is no folder; expected one.")
     try:
-        Path(place).mkdir(parents=True, exist_ok=True)
+        make_publish_folder(Path(place))
         with tempfile.TemporaryFile(dir=place):
             pass
     except OSError as error:

@@ -48,9 +48,16 @@ def publish_mode() -> int:
 
 
 def publish(path: Path) -> None:
-    """Give a published file, or the folder of published files, the mode of the setting.
+    """Give a published file the mode of the setting."""
+    path.chmod(publish_mode())
+
+
+def make_publish_folder(path: Path) -> None:
+    """Make the folder of the published files; one that is there stays as it is.
 
     Who may read a file may look into the folder.
     """
-    mode = publish_mode()
-    path.chmod(mode | (mode & 0o444) >> 2 if path.is_dir() else mode)
+    if not path.is_dir():
+        path.mkdir(parents=True)
+        mode = publish_mode()
+        path.chmod(mode | 0o100 | (mode & 0o044) >> 2)

@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 
 from student_pipeline import permissions
+from student_pipeline.reports.folder import PublishFolder
 from student_pipeline.settings import SettingsError
 from student_pipeline.warehouse.connection import Warehouse
 from student_pipeline_tests.command import Installation
@@ -82,11 +83,11 @@ def test_published_files_get_the_mode_of_the_setting(
     if setting is None:
         monkeypatch.delenv(permissions.PUBLISH_MODE)
     folder = tmp_path / "published"
-    with permissions.private():
-        folder.mkdir()
-        (folder / "gold.csv").touch()
-    permissions.publish(folder)
-    permissions.publish(folder / "gold.csv")
+    with (
+        permissions.private(),
+        PublishFolder(path=str(folder)).new_files("gold.csv") as drafts,
+    ):
+        drafts["gold.csv"].touch()
     assert mode(folder) == folder_mode
     assert mode(folder / "gold.csv") == file_mode
 

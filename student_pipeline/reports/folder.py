@@ -36,9 +36,7 @@ class PublishFolder(dg.ConfigurableResource):
         """
         drafts = {name: self.folder / f".{name}.tmp" for name in names}
         try:
-            if not self.folder.is_dir():
-                self.folder.mkdir(parents=True)
-                permissions.publish(self.folder)
+            permissions.make_publish_folder(self.folder)
             _remove(drafts)
             yield drafts
             for draft in drafts.values():

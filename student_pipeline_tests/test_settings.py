@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from student_pipeline import settings
+from student_pipeline.alerts.settings import SECRETS, Alerts, load_alerts
 from student_pipeline.settings import PLACES, PROJECT_ROOT, Rules, SettingsError, load_rules
 from student_pipeline_tests.command import Installation
 
@@ -25,6 +26,10 @@ def rules_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_rules_file_of_the_project_holds_every_rule_with_its_default() -> None:
     content = yaml.safe_load(RULES.read_text(encoding="utf-8"))
+    alerts = content.pop("alerts")
+    assert alerts == {
+        name: value for name, value in Alerts().model_dump().items() if name not in SECRETS
+    }
     assert list(content) == list(Rules.model_fields)
     assert content == Rules().model_dump()
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from student_pipeline import settings
-from student_pipeline.alerts.settings import SECRETS, Alerts, load_alerts
+from student_pipeline.alerts.settings import SECRETS, Alerts
 from student_pipeline.settings import PLACES, PROJECT_ROOT, Rules, SettingsError, load_rules
 from student_pipeline_tests.command import Installation
 

@@ -10,6 +10,7 @@ import dagster as dg
 import duckdb
 
 from student_pipeline import tables
+from student_pipeline.asset_page import page_metadata
 from student_pipeline.tables import Table
 from student_pipeline.warehouse import sql, strategies
 from student_pipeline.warehouse.connection import (
@@ -57,6 +58,8 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
                 f"{table.full_name} can't be written and stays as it was. {sentence_of(error)}",
                 allow_retries=False,
             ) from None
+        with self.warehouse.get_connection() as connection:
+            metadata = {**metadata, **page_metadata(connection, table)}
         context.add_output_metadata({**metadata, "seconds": round(time.monotonic() - started, 3)})
 
     @contextmanager

@@ -12,7 +12,7 @@ import dagster as dg
 import duckdb
 
 from student_pipeline import plots, tables
-from student_pipeline.tables import REASONS, Table
+from student_pipeline.tables import Table
 
 SMALLEST_GROUP = 10
 """Groups of fewer students are not shown: one could tell who they are."""
@@ -60,14 +60,16 @@ def _students(connection: duckdb.DuckDBPyConnection, table: Table) -> Page:
     if not grades:
         return {}
     named = [("none" if grade is None else str(grade), *counts) for grade, *counts in grades]
-    points = [(grade, _large(n)) for grade, n, _ in named if grade != "none"]
-    return {
-        "plot": _markdown(plots.bars("Students by grade", points[: plots.MOST_POINTS])),
+    page: Page = {
         "preview": _table(
             ("grade", "students", "active"),
             [(grade, _or_few(n), _or_few(active)) for grade, n, active in named],
-        ),
+        )
     }
+    points = [(grade, _large(n)) for grade, n, _ in named if grade != "none"]
+    if points:
+        page["plot"] = _markdown(plots.bars("Students by grade", points[: plots.MOST_POINTS]))
+    return page
 
 
 def _fact(date: str) -> Callable[[duckdb.DuckDBPyConnection, Table], Page]:
@@ -105,8 +107,11 @@ def _reasons(connection: duckdb.DuckDBPyConnection, table: Table) -> Page:
     most = reasons[0][1]
     return {
         "preview": _table(
-            ("reason", "rows", "", "what it means"),
-            [(r, n, "█" * max(1, round(12 * n / most)), REASONS[r]) for r, n in reasons],
+            ("reason", "rows", ""),
+            [
+                (reason, number, "█" * max(1, round(12 * number / most)))
+                for reason, number in reasons
+            ],
         )
     }
 

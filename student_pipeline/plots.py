@@ -55,7 +55,8 @@ def rate_line(title: str, points: Sequence[Point]) -> str:
             # A point beside gaps is a dot; where the line goes on, it is covered by it.
             path += f"M{at}h1" if pen == "M" else f"L{at}"
             pen = "L"
-    words = f"{title}: {_span(points)}, {_percent(low)} to {_percent(high)}"
+    reach = f"{_percent(low)} to {_percent(high)}" if known else "too few students"
+    words = f"{title}: {_span(points)}, {reach}"
     return _markdown(title, words, path, 2)
 
 

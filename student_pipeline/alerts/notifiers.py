@@ -61,11 +61,13 @@ class Email:
     def send(self, message: Message) -> None:
         """Send one mail to all addresses; see `Notifier.send`."""
         import smtplib
+        from email import policy
         from email.message import EmailMessage
         from email.utils import formatdate, make_msgid
 
         alerts = self._alerts
-        mail = EmailMessage()
+        # A subject that is folded before its first word begins with a blank for some readers.
+        mail = EmailMessage(policy.SMTP.clone(max_line_length=500))
         mail["Subject"] = f"[student pipeline] {message.title}"
         mail["From"] = alerts.email_from
         mail["To"] = ", ".join(alerts.email_to)

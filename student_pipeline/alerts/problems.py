@@ -5,7 +5,7 @@ declares about itself and from the counts that it found, not from its sentence.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from textwrap import shorten
 
@@ -101,7 +101,7 @@ def problems_of_run(
         elif event.is_step_failure:
             step_failed = True
             if not _because_of_a_check(event):
-                seen.problems.append(_failed_step(run_id, event))
+                _add_failed_step(seen.problems, _failed_step(run_id, event))
         elif event.event_type == dg.DagsterEventType.RUN_SUCCESS:
             seen.passed.add(RUN)
         elif event.event_type == dg.DagsterEventType.RUN_FAILURE and not step_failed:
@@ -150,6 +150,15 @@ def _failed_check(found: dg.AssetCheckEvaluation, asset: str, proof: str) -> Pro
         todo=WHAT_TO_DO.get(found.check_name, DEFECT),
         page=f"/assets/{asset}?view=checks&checkDetail={found.check_name}",
     )
+
+
+def _add_failed_step(problems: list[Problem], failed: Problem) -> None:
+    """Steps that failed of the same cause are one problem."""
+    for number, other in enumerate(problems):
+        if other.step and other.what == failed.what:
+            problems[number] = replace(other, where=f"{other.where}, {failed.where}")
+            return
+    problems.append(failed)
 
 
 def _failed_step(run_id: str, event: dg.DagsterEvent) -> Problem:

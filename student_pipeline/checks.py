@@ -8,7 +8,6 @@ and dates only, never a student's name.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Any
 
@@ -596,7 +595,7 @@ def _fact_checks(table: Table) -> list[Check]:
         Check(
             table,
             "recent_data",
-            "The newest record is not older than expected (configurable).",
+            "The newest record is not more school days old than expected (configurable).",
             _recent(table),
             warning=True,
         ),
@@ -654,16 +653,15 @@ def _recent(table: Table) -> Callable[[Surroundings], Finding]:
         newest = row[0] if row else None
         if newest is None:
             return Finding(True, "There is no record yet.")
-        today = _day(around.landing.now())
-        limit = timedelta(days=around.rules.expected_data_age_days)
-        sentence = f"The newest record of {table.full_name} is of {newest}."
-        return Finding(newest >= today - limit, sentence, {"newest": str(newest)})
+        age = around.rules.calendar().school_days_after(newest, around.landing.now().date())
+        sentence = f"The newest record of {table.full_name} is of {newest}: {age} school days ago."
+        return Finding(
+            age <= around.rules.expected_data_age_days,
+            sentence,
+            {"newest": str(newest), "school_days_old": age},
+        )
 
     return find
-
-
-def _day(now: datetime) -> Any:
-    return now.date()
 
 
 def _gold_check(
@@ -751,3 +749,12 @@ def _student_checks(table: Table) -> list[Check]:
 
 
 CHECKS = [table_checks(table) for table in (*tables.BRONZE, *tables.SILVER, *tables.GOLD)]
+
+
+def proofs() -> dict[tuple[str, str], str]:
+    """(asset as `schema/table`, check) -> what the check proves, in one sentence."""
+    return {
+        (spec.asset_key.to_user_string(), spec.name): spec.description or ""
+        for checks in CHECKS
+        for spec in checks.check_specs
+    }

@@ -1,7 +1,7 @@
 """The command `student-pipeline`.
 
-Exit status: 0 the run succeeded (warnings too), 1 it failed or a blocking check failed, 2 wrong
-usage or settings.
+Exit status: 0 all is well (warnings too); 1 a run or a blocking check failed, gold is not fresh
+(`status`), or a run holds the warehouse (`quarantine`); 2 wrong usage or settings.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING
@@ -74,6 +75,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.set_defaults(command=_run)
 
+    status = commands.add_parser("status", help="say how runs, tables and checks stand")
+    status.set_defaults(command=_status)
+
+    quarantine = commands.add_parser(
+        "quarantine", help="list the refused rows, or write them to a CSV file"
+    )
+    quarantine.add_argument("--reason", metavar="REASON", help="only this reason")
+    quarantine.add_argument("--source", metavar="SOURCE", help="only this source")
+    quarantine.add_argument(
+        "--csv", type=Path, metavar="FILE", help="write whole rows, names included, to this file"
+    )
+    quarantine.set_defaults(command=_quarantine)
+
     sample = commands.add_parser("sample", help="write sample source files of any size")
     sample.add_argument("folder", type=Path, help="where to write them; made when missing")
     sample.add_argument("--students", type=int, default=1_200, metavar="N", help="default 1200")
@@ -109,13 +123,51 @@ def _sample(options: argparse.Namespace) -> int:
     return GOOD
 
 
+def _status(options: argparse.Namespace) -> int:
+    use_default_places()
+    _settle_dagster_home()
+    from student_pipeline.status import print_status
+
+    with _dagster_instance() as instance:
+        good = print_status(instance, Path(os.environ["STUDENT_PIPELINE_WAREHOUSE"]))
+    return GOOD if good else FAILED
+
+
+def _quarantine(options: argparse.Namespace) -> int:
+    use_default_places()
+    from student_pipeline.refused import known_from_history, report_quarantine
+    from student_pipeline.warehouse.connection import WarehouseBusy
+
+    try:
+        report_quarantine(
+            Path(os.environ["STUDENT_PIPELINE_WAREHOUSE"]),
+            source=options.source,
+            reason=options.reason,
+            csv_file=options.csv,
+        )
+    except WarehouseBusy as error:
+        _settle_dagster_home()
+        with _dagster_instance() as instance:
+            known = known_from_history(instance)
+        print(f"student-pipeline: {error} Try again after it. {known}", file=sys.stderr)
+        return FAILED
+    return GOOD
+
+
 def _run(options: argparse.Namespace) -> int:
     # Asked to end, a run ends as one that was interrupted: recorded as failed, locks let go.
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` has it
             signal.signal(number, signal.default_int_handler)
     use_default_places()
-    _require_usable_places()
+    try:
+        _require_usable_places()
+    except SettingsError as error:
+        with suppress(SettingsError):  # of the alerts: one sentence at a time
+            _settle_dagster_home()
+            with _dagster_instance() as instance:
+                _alert(instance, error=str(error))
+        raise
     _settle_dagster_home()
 
     import dagster as dg
@@ -150,6 +202,9 @@ def _run(options: argparse.Namespace) -> int:
         except Exception as error:  # noqa: BLE001
             reason = f"{type(error).__name__}: {shorten(str(error), 300)}"
             print(f"student-pipeline: the run broke off: {reason}", file=sys.stderr)
+            _alert(
+                instance, error=f"It broke off with an error of the kind {type(error).__name__}."
+            )
             return FAILED
         print_summary(
             result,
@@ -157,6 +212,7 @@ def _run(options: argparse.Namespace) -> int:
             strangers=strangers(os.environ["STUDENT_PIPELINE_SOURCE"]),
             seconds=time.monotonic() - started,
         )
+        _alert(instance, run_id=result.run_id)
     return GOOD if result.success else FAILED
 
 
@@ -175,6 +231,26 @@ def _selected(steps: "Sequence[AssetsDefinition]", names: Sequence[str]) -> "lis
         if not names or any(key.to_user_string() in names for key in step.keys)
         for key in sorted(step.keys)
     ]
+
+
+def _alert(instance: "DagsterInstance", *, run_id: str = "", error: str = "") -> None:
+    """Tell whoever is to be told about a run, or why there was none. It changes no exit status."""
+    from student_pipeline.definitions import alerts, in_force
+
+    if not alerts.configured:
+        return
+    from student_pipeline.alerts import tell
+    from student_pipeline.checks import proofs
+
+    def complain(sentence: str) -> None:
+        print(f"student-pipeline: {sentence}", file=sys.stderr)
+
+    settings = alerts.process_config_and_initialize()
+    post = tell.post_of(settings, instance, in_force.schedule_time_zone, complain)
+    if run_id:
+        tell.tell_of_run(post, instance, run_id, proofs())
+    else:
+        tell.tell_of_no_run(post, error)
 
 
 def _require_usable_places() -> None:

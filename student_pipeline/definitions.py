@@ -4,21 +4,26 @@ import os
 
 import dagster as dg
 
+from student_pipeline.alerts.settings import load_alerts
 from student_pipeline.assets import bronze, gold, published, silver
 from student_pipeline.assets.table_asset import landing_specs
 from student_pipeline.checks import CHECKS
+from student_pipeline.freshness import freshness_policy
 from student_pipeline.ingest.delivery import LandingFolder
 from student_pipeline.jobs import STUDENT_DATA_PIPELINE
 from student_pipeline.progress import progress_logger
 from student_pipeline.published_checks import published_checks
 from student_pipeline.reports.folder import PublishFolder
 from student_pipeline.schedules import daily_schedule
+from student_pipeline.sensors import alert_sensors, landing_sensor
 from student_pipeline.settings import Rules, load_rules, use_default_places
 from student_pipeline.warehouse.connection import Warehouse
 from student_pipeline.warehouse.io_manager import WarehouseIOManager
 
 use_default_places()
 in_force = load_rules()
+alerts = load_alerts()
+fresh = freshness_policy(in_force.schedule_time_zone)
 # Configured at launch: what the launchpad says then holds for whatever nests these two.
 rules = Rules.configure_at_launch(**in_force.model_dump())
 warehouse = Warehouse.configure_at_launch(database=dg.EnvVar("STUDENT_PIPELINE_WAREHOUSE"))
@@ -26,15 +31,20 @@ warehouse = Warehouse.configure_at_launch(database=dg.EnvVar("STUDENT_PIPELINE_W
 defs = dg.Definitions(
     assets=[
         *landing_specs(os.environ["STUDENT_PIPELINE_SOURCE"]),
-        *bronze.ASSETS,
-        *silver.ASSETS,
-        *gold.ASSETS,
-        *published.ASSETS,
+        *dg.map_asset_specs(
+            lambda spec: spec.replace_attributes(freshness_policy=fresh),
+            [*bronze.ASSETS, *silver.ASSETS, *gold.ASSETS, *published.ASSETS],
+        ),
     ],
     asset_checks=[*CHECKS, published_checks],
     jobs=[STUDENT_DATA_PIPELINE],
     schedules=[daily_schedule(in_force.schedule_time_zone)],
+    sensors=[
+        landing_sensor(os.environ["STUDENT_PIPELINE_SOURCE"], in_force.landing_settle_seconds),
+        *alert_sensors(alerts, in_force),
+    ],
     resources={
+        "alerts": alerts,
         "rules": rules,
         "landing": LandingFolder(url=dg.EnvVar("STUDENT_PIPELINE_SOURCE"), rules=rules),
         "warehouse": warehouse,

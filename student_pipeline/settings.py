@@ -6,6 +6,7 @@ root (or the file that `STUDENT_PIPELINE_RULES` names). Both become Dagster conf
 """
 
 import os
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import yaml
 from dagster import ConfigurableResource
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
+from student_pipeline.school_calendar import WEEKDAYS, SchoolCalendar, school_calendar
 from student_pipeline.sources import ATTENDANCE_STATUSES, SOURCES, essence
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -110,9 +112,21 @@ class Rules(ConfigurableResource):
         description="Warn when a table lost more than this share of its rows since the last run.",
     )
     expected_data_age_days: int = Field(
-        default=7,
+        default=5,
         ge=0,
-        description="Warn when the newest attendance or assessment is older than this many days.",
+        description="Warn when the newest record is more than this many school days old.",
+    )
+    school_days: list[str] = Field(
+        default=list(WEEKDAYS[:5]), description="The weekdays on which the school teaches."
+    )
+    holidays: list[str] = Field(
+        default=[],
+        description="Days and ranges without school: 2026-11-26, 2026-12-21 to 2027-01-01.",
+    )
+    landing_settle_seconds: int = Field(
+        default=60,
+        ge=1,
+        description="A file has settled when nobody changed it for this many seconds.",
     )
     schedule_time_zone: str = Field(
         default="UTC", description="Time zone of the daily schedule (IANA name)."
@@ -190,6 +204,27 @@ class Rules(ConfigurableResource):
             raise ValueError(f"'{value}' is none of {', '.join(STUDENT_LISTINGS)}")
         return value
 
+    @field_validator("school_days")
+    @classmethod
+    def _some_school_day(cls, value: list[str]) -> list[str]:
+        if not value:
+            raise ValueError("there is no school day; expected some of " + ", ".join(WEEKDAYS))
+        school_calendar(value, [])
+        return value
+
+    @field_validator("holidays", mode="before")
+    @classmethod
+    def _days_of_yaml_as_text(cls, value: Any) -> Any:
+        if isinstance(value, list):
+            return [day.isoformat() if isinstance(day, date) else day for day in value]
+        return value
+
+    @field_validator("holidays")
+    @classmethod
+    def _days_and_ranges(cls, value: list[str]) -> list[str]:
+        school_calendar([], value)
+        return value
+
     @field_validator("schedule_time_zone")
     @classmethod
     def _known_time_zone(cls, value: str) -> str:
@@ -203,6 +238,14 @@ class Rules(ConfigurableResource):
             ) from None
         return value
 
+    def calendar(self) -> SchoolCalendar:
+        """The school days and holidays in force."""
+        return school_calendar(self.school_days, self.holidays)
+
+
+ALERTS = "alerts"
+"""The section of the rules file that says whom to alert; `alerts.settings` reads it."""
+
 
 def load_rules() -> Rules:
     """The rules of `rules.yaml`, with the defaults for what it leaves out.
@@ -210,10 +253,25 @@ def load_rules() -> Rules:
     Raises:
         SettingsError: the file is missing although it was named, is no YAML, or a rule is wrong.
     """
+    path, content = read_rules_file()
+    content.pop(ALERTS, None)
+    require_known(path, "rules", content, [*Rules.model_fields, ALERTS])
+    try:
+        return Rules(**content)
+    except ValidationError as error:
+        raise SettingsError(wrong(path, error)) from error
+
+
+def read_rules_file() -> tuple[Path, dict[str, Any]]:
+    """The path of the rules file and what it holds; nothing where there is none.
+
+    Raises:
+        SettingsError: the file is missing although it was named, or is no YAML.
+    """
     named = os.environ.get("STUDENT_PIPELINE_RULES")
     path = Path(named) if named else PROJECT_ROOT / "rules.yaml"
     if not named and not path.exists():
-        return Rules()
+        return path, {}
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8-sig")) or {}
     except OSError as error:
@@ -225,17 +283,23 @@ def load_rules() -> Rules:
         raise SettingsError(f"The rules file {path} is not valid YAML: {problem}.") from error
     if not isinstance(content, dict):
         raise SettingsError(f"The rules file {path} must hold 'name: value' lines.")
-    unknown = set(map(str, content)) - set(Rules.model_fields)
+    return path, content
+
+
+def require_known(path: Path, kind: str, content: dict[str, Any], known: list[str]) -> None:
+    """Raise `SettingsError` when the file sets something that there is not."""
+    unknown = set(map(str, content)) - set(known)
     if unknown:
         raise SettingsError(
-            f"The rules file {path} has unknown rules: {', '.join(sorted(unknown))}; "
-            f"known rules are {', '.join(Rules.model_fields)}."
+            f"The rules file {path} has unknown {kind}: {', '.join(sorted(unknown))}; "
+            f"known {kind} are {', '.join(known)}."
         )
-    try:
-        return Rules(**content)
-    except ValidationError as error:
-        problems = "; ".join(map(_problem, error.errors()))
-        raise SettingsError(f"The rules file {path} is wrong: {problems}.") from error
+
+
+def wrong(path: Path, error: ValidationError, section: str = "") -> str:
+    """The sentence for a rules file with wrong values."""
+    problems = "; ".join(section + _problem(problem) for problem in error.errors())
+    return f"The rules file {path} is wrong: {problems}."
 
 
 def _problem(error: Any) -> str:

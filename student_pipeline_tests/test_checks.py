@@ -367,7 +367,7 @@ CASES: dict[str, tuple[str, str]] = {
     "silver/fact_attend: recent_data": (
         "DELETE FROM silver.fact_attend WHERE attend_date > '2026-06-26';"
         "UPDATE silver.fact_attend SET attend_date = '2026-06-22'",
-        "The newest record of silver.fact_attend is of 2026-06-22.",
+        "The newest record of silver.fact_attend is of 2026-06-22: 6 school days ago.",
     ),
     "silver/fact_attend: one_counted_record": (
         "UPDATE silver.fact_attend SET counts_for_day = false WHERE attend_id = 'A2605';"
@@ -416,7 +416,7 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "silver/fact_assess: recent_data": (
         "UPDATE silver.fact_assess SET assess_date = '2026-06-22'",
-        "The newest record of silver.fact_assess is of 2026-06-22.",
+        "The newest record of silver.fact_assess is of 2026-06-22: 6 school days ago.",
     ),
     "silver/fact_assess: score_in_range": (
         "UPDATE silver.fact_assess SET score = 51 WHERE assess_id = 'X01';"
@@ -690,18 +690,30 @@ def test_five_percent_in_quarantine_are_fine_more_are_not(after: School) -> None
 
 
 @pytest.mark.parametrize("table", ["silver/fact_attend", "silver/fact_assess"])
-def test_data_is_old_after_a_week(after: School, table: str) -> None:
+def test_data_is_old_after_a_week_of_school(after: School, table: str) -> None:
     name = f"{table}: recent_data"
-    newest = datetime(2026, 6, 29, 23, 59, tzinfo=timezone.utc)
-    for days, passed in ((-3, True), (7, True), (8, False)):
+    newest = datetime(2026, 6, 29, 23, 59, tzinfo=timezone.utc)  # a Monday
+    for days, passed, age in ((-3, True, 0), (7, True, 5), (8, False, 6)):
         found = look(after, name, now=newest + timedelta(days=days)).found[name]
         assert found.passed is passed
         assert found.metadata["newest"].value == "2026-06-29"
-    later = newest + timedelta(days=31)
-    assert not look(after, name, now=later, expected_data_age_days=30).found[name].passed
-    assert look(after, name, now=later, expected_data_age_days=31).found[name].passed
+        assert found.metadata["school_days_old"].value == age
+    later = newest + timedelta(days=8)
+    assert look(after, name, now=later, expected_data_age_days=6).found[name].passed
     after.write(f"DELETE FROM {table.replace('/', '.')}")
     assert look(after, name, now=later).found[name].passed  # not_empty speaks of that
+
+
+def test_weekends_and_holidays_do_not_make_data_old(after: School) -> None:
+    name = "silver/fact_attend: recent_data"
+    tuesday = datetime(2026, 7, 7, 6, tzinfo=timezone.utc)  # eight days after the newest record
+    assert not look(after, name, now=tuesday).found[name].passed
+    assert look(after, name, now=tuesday, holidays=["2026-07-03"]).found[name].passed
+    summer = {"holidays": ["2026-07-01 to 2026-08-31"]}
+    september = datetime(2026, 9, 1, 6, tzinfo=timezone.utc)
+    assert look(after, name, now=september, **summer).found[name].passed
+    few = {"school_days": ["Tue", "Thu"]}
+    assert look(after, name, now=tuesday, **few).found[name].passed
 
 
 def test_numbers_on_their_bounds_are_within_them(after: School) -> None:

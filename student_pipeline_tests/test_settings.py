@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from student_pipeline import settings
+from student_pipeline.alerts.settings import SECRETS, Alerts
 from student_pipeline.settings import PLACES, PROJECT_ROOT, Rules, SettingsError, load_rules
 from student_pipeline_tests.command import Installation
 
@@ -25,6 +26,10 @@ def rules_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_rules_file_of_the_project_holds_every_rule_with_its_default() -> None:
     content = yaml.safe_load(RULES.read_text(encoding="utf-8"))
+    alerts = content.pop("alerts")
+    assert alerts == {
+        name: value for name, value in Alerts().model_dump().items() if name not in SECRETS
+    }
     assert list(content) == list(Rules.model_fields)
     assert content == Rules().model_dump()
 
@@ -76,6 +81,17 @@ def test_status_words_count_in_any_case_and_once(rules_file: Path) -> None:
         ("schedule_time_zone: Mars/Base", "'Mars/Base' is no time zone; expected a name like Eur"),
         ("schedule_time_zone: ''", "'' is no time zone"),
         ("schedule_time_zone: ../etc/passwd", "'../etc/passwd' is no time zone"),
+        ("school_days: []", "school_days: there is no school day; expected some of Mon, Tue"),
+        ("school_days: [Mon, Funday]", "school_days: 'Funday' is no weekday; expected one of Mon"),
+        (
+            "holidays: [Easter]",
+            "holidays: 'Easter' is no day; expected 2026-11-26 or 2026-12-21 to",
+        ),
+        ("holidays: 2026-12-24", "holidays should be a valid list"),
+        (
+            "landing_settle_seconds: 0",
+            "landing_settle_seconds should be greater than or equal to 1",
+        ),
         ("header_aliases: {teachers: {}}", "'teachers' is no source; sources are students, "),
         ("header_aliases: {students: {shoe: [size]}}", "'shoe' is no column of students; columns"),
         ("header_aliases: {students: {name: pupil}}", "header_aliases.students.name should be a"),
@@ -108,6 +124,11 @@ def test_a_wrong_rules_file_gets_a_sentence(rules_file: Path, content: str, sent
     assert str(error.value).startswith(f"The rules file {rules_file} ")
     assert "\n" not in str(error.value)
     assert str(error.value).endswith(".")
+
+
+def test_a_holiday_may_be_a_date_of_yaml_or_a_range(rules_file: Path) -> None:
+    rules_file.write_text("holidays: [2026-11-26, 2026-12-21 to 2027-01-01]")
+    assert load_rules().holidays == ["2026-11-26", "2026-12-21 to 2027-01-01"]
 
 
 def test_a_rules_file_that_was_named_must_be_there(rules_file: Path) -> None:

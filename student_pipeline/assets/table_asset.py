@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 
+from student_pipeline.lineage import lineage_metadata
 from student_pipeline.sources import SOURCES
 from student_pipeline.tables import Table
 from student_pipeline.warehouse.connection import tried_again_if_it_can_pass
@@ -86,6 +87,7 @@ def _out(table: Table, meaning: str | None, sql: str | None, code_version: str) 
     metadata: dict[str, Any] = {
         "dagster/column_schema": column_schema(table),
         "dagster/table_name": table.full_name,
+        **lineage_metadata(table),
     }
     if table.key:
         metadata["key"] = ", ".join(table.key)

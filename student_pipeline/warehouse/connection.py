@@ -226,7 +226,7 @@ def _open_patiently(
         except duckdb.IOException as error:
             if "Could not set lock" not in str(error):
                 raise
-            holder = _holder(str(error))
+            holder = holder_of(str(error))
             if time.monotonic() >= deadline:
                 raise WarehouseBusy(
                     f"The warehouse {path} is in use by {holder}, which did not let go of it "
@@ -256,7 +256,7 @@ def _inode(path: Path) -> int | None:
         return None
 
 
-def _holder(message: str) -> str:
+def holder_of(message: str) -> str:
     """Who holds the lock, from DuckDB's message: `... held in /usr/bin/python3 (PID 123)`."""
     found = re.search(r"held in (?P<program>.+?) \(PID (?P<pid>\d+)\)", message)
     if not found:

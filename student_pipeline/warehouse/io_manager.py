@@ -10,6 +10,7 @@ import dagster as dg
 import duckdb
 
 from student_pipeline import tables
+from student_pipeline.asset_page import page_metadata
 from student_pipeline.tables import Table
 from student_pipeline.warehouse import merge, sql, state, strategies
 from student_pipeline.warehouse.connection import (
@@ -59,6 +60,8 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
             ) from None
         if metadata.get("how") == "rebuilt":
             context.log.info(f"{table.full_name}: {metadata['why']}")
+        with self.warehouse.get_connection() as connection:
+            metadata = {**metadata, **page_metadata(connection, table)}
         context.add_output_metadata({**metadata, "seconds": round(time.monotonic() - started, 3)})
 
     @contextmanager

@@ -1,0 +1,182 @@
+"""Telling people: which problems are new, which last, which are over; and sending it."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+
+from student_pipeline.alerts import ledger as books
+from student_pipeline.alerts.message import (
+    Message,
+    Problem,
+    problem_message,
+    recovered_message,
+)
+from student_pipeline.alerts.notifiers import Notifier, NotSent, notifiers
+from student_pipeline.alerts.problems import Seen, failed_run, problems_of_run
+from student_pipeline.alerts.settings import Alerts
+
+ERRORS_AGAIN = timedelta(hours=23)
+"""A lasting error is told again after this time: once a day, with the day's run."""
+
+WARNINGS_AGAIN = timedelta(days=7, hours=-1)
+"""A lasting warning is told again after this time: once a week."""
+
+PAUSE_SECONDS = 2.0
+"""Before the one more try, when a message could not be sent."""
+
+
+@dataclass(frozen=True)
+class Post:
+    """Where alerts go to.
+
+    Attributes:
+        notifiers: who carries them.
+        folder: where the ledger lies.
+        zone: the time zone of the school.
+        ui_url: the address of Dagster's UI, or nothing.
+        complain: takes a sentence about a message that could not be sent.
+        pause: waits for so many seconds.
+    """
+
+    notifiers: Sequence[Notifier]
+    folder: Path
+    zone: ZoneInfo
+    ui_url: str
+    complain: Callable[[str], object]
+    pause: Callable[[float], object] = time.sleep
+
+
+def post_of(
+    alerts: Alerts, instance: dg.DagsterInstance, time_zone: str, complain: Callable[[str], object]
+) -> Post:
+    """The post that the settings describe; the secrets in them must be resolved."""
+    return Post(
+        notifiers(alerts),
+        Path(instance.root_directory),
+        ZoneInfo(time_zone),
+        alerts.ui_url,
+        complain,
+    )
+
+
+def tell_of_run(
+    post: Post,
+    instance: dg.DagsterInstance,
+    run_id: str,
+    proves: dict[tuple[str, str], str],
+) -> int:
+    """Tell what a run that has ended shows: each problem once, whoever asks first.
+
+    Args:
+        proves: (asset as `schema/table`, check) -> what the check proves.
+
+    Returns: how many messages got through.
+    """
+    events = [
+        (entry.timestamp, entry.dagster_event)
+        for entry in instance.all_logs(run_id)
+        if entry.dagster_event
+    ]
+    return tell(post, problems_of_run(run_id, events, proves), run_id)
+
+
+def tell_of_no_run(post: Post, why: str) -> int:
+    """Tell that a run could not begin, or broke off without a history."""
+    return tell(post, Seen(datetime.now(timezone.utc), [failed_run("", why)]), "")
+
+
+def tell(post: Post, seen: Seen, run_id: str) -> int:
+    """Tell what is new, what lasts and what is over. Never raises for what outsiders do wrong.
+
+    Returns: how many messages got through.
+    """
+    try:
+        with books.opened(post.folder) as ledger:
+            if run_id and run_id in ledger.runs:
+                return 0
+            working = list(post.notifiers)
+            told = sum(
+                _tell_problem(post, working, ledger, problem, seen.ended, run_id)
+                for problem in {problem.id: problem for problem in seen.problems}.values()
+            )
+            still = {problem.id for problem in seen.problems}
+            for name in [name for name in ledger.problems if name not in still]:
+                if seen.proves_over(name):
+                    told += _tell_recovery(post, working, ledger.problems.pop(name), seen.ended)
+            if run_id:
+                ledger.saw(run_id)
+            return told
+    except (OSError, ValueError) as error:
+        post.complain(f"No alert was sent, since the ledger of alerts can't be used: {error}.")
+        return 0
+
+
+def _tell_problem(
+    post: Post,
+    working: list[Notifier],
+    ledger: books.Ledger,
+    problem: Problem,
+    seen: datetime,
+    run_id: str,
+) -> bool:
+    known = ledger.problems.get(problem.id)
+    since = known.since if known else seen.isoformat()
+    told = known.told if known and known.warning == problem.warning else None
+    entry = books.OpenProblem(problem.title, problem.warning, since, told)
+    ledger.problems[problem.id] = entry
+    again = WARNINGS_AGAIN if problem.warning else ERRORS_AGAIN
+    if told and seen - books.moment(told) < again:
+        return False
+    message = problem_message(
+        problem,
+        since=books.moment(since),
+        still=bool(told),
+        run_id=run_id,
+        zone=post.zone,
+        ui_url=post.ui_url,
+    )
+    if not _send(post, working, message):
+        return False
+    entry.told = seen.isoformat()
+    return True
+
+
+def _tell_recovery(
+    post: Post, working: list[Notifier], problem: books.OpenProblem, until: datetime
+) -> bool:
+    if not problem.told:
+        return False
+    message = recovered_message(
+        problem.title, since=books.moment(problem.since), until=until, zone=post.zone
+    )
+    return _send(post, working, message)
+
+
+def _send(post: Post, working: list[Notifier], message: Message) -> bool:
+    """Whether some notifier got the message through; each gets one more try where that may help.
+
+    One that fails is taken out of `working`: a dead server must not hold up a run for each message.
+    """
+    through = False
+    for notifier in list(working):
+        for last_try in (False, True):
+            try:
+                notifier.send(message)
+            except NotSent as error:
+                if error.may_pass and not last_try:
+                    post.pause(PAUSE_SECONDS)
+                    continue
+                working.remove(notifier)
+                post.complain(
+                    f"An alert could not be sent by {notifier.name}: {error} The first one that "
+                    f"is missing: {message.title}. What still holds is told after the next run."
+                )
+            else:
+                through = True
+            break
+    return through

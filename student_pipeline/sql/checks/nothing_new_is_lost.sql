@@ -1,15 +1,23 @@
 -- Ids that were loaded since the last look and don't stand exactly once in silver or, refused, in the
 -- quarantine; and whether as many rows without an id were refused as were loaded.
-with loaded as (
+with fresh as (
     select
         clean($id) as id,
         _load_id
-    from $bronze as loaded
+    from $bronze
 ),
 
 ids as (
-    select distinct id from loaded
+    select distinct id from fresh
     where id is not null
+),
+
+refused as (
+    select
+        clean($id) as id,
+        _load_id
+    from $quarantine
+    where reason <> 'malformed_record'
 ),
 
 places as (
@@ -17,19 +25,23 @@ places as (
     from $silver as silver
     inner join ids on silver.$key = ids.id
     union all
-    select clean(quarantine.$id) as id
-    from $quarantine as quarantine
-    where quarantine.reason <> 'malformed_record'
+    select refused.id
+    from refused
+),
+
+nameless_loaded as (
+    select
+        count(*) as loaded,
+        min(_load_id) as first_load
+    from fresh
+    where id is null
 ),
 
 nameless as (
-    select (select count(*) from loaded where id is null) - (
-        select count(*) from $quarantine as quarantine
-        where
-            quarantine.reason <> 'malformed_record'
-            and clean(quarantine.$id) is null
-            and quarantine._load_id >= (select min(loaded._load_id) from loaded)
-    ) as missing
+    select nameless_loaded.loaded - count(refused._load_id) as missing
+    from nameless_loaded
+    left join refused on refused.id is null and refused._load_id >= nameless_loaded.first_load
+    group by nameless_loaded.loaded
 )
 
 select ids.id as key

@@ -40,7 +40,7 @@ nameless_loaded as (
 nameless as (
     select nameless_loaded.loaded - count(refused._load_id) as missing
     from nameless_loaded
-    left join refused on refused.id is null and refused._load_id >= nameless_loaded.first_load
+    left join refused on nameless_loaded.first_load <= refused._load_id and refused.id is null
     group by nameless_loaded.loaded
 )
 

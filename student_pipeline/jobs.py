@@ -1,4 +1,4 @@
-"""The one job: the whole graph, from the files to gold, with every check."""
+"""The one job: the whole graph, from the files to what is published, with every check."""
 
 import dagster as dg
 
@@ -8,8 +8,8 @@ STUDENT_DATA_PIPELINE = dg.define_asset_job(
     JOB_NAME,
     selection=dg.AssetSelection.all(),
     description=(
-        "Loads what is new in the landing folder, rebuilds silver, quarantine and gold, and checks "
-        "every table. Set `full_refresh` of the resource `warehouse` to rebuild from bronze."
+        "Loads what is new in the landing folder, rebuilds silver, quarantine and gold, checks every "
+        "table, and publishes gold. Set `full_refresh` of the resource `warehouse` to rebuild from bronze."
     ),
     # One process: DuckDB is parallel inside, and lets one process write.
     executor_def=dg.in_process_executor,

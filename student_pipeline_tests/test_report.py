@@ -269,6 +269,21 @@ def test_scores_are_spread_as_silver_has_them_and_small_bands_are_one(school: Sc
     ]
 
 
+def test_small_bands_of_the_same_few_students_are_not_enough_to_hide_them(school: School) -> None:
+    students = [f"S{n:02}" for n in range(30)]
+    school.deliver("students.csv", ROSTER + "".join(f"{s},Nemo,5A,5,ACTIVE\n" for s in students))
+    rows = [f"T{n},S{n:02},Math,95,100,2026-06-01\n" for n in range(30)]
+    # Six students with scores of 45 and 55: twelve in two bands, and still only six.
+    rows += [f"U{n}-{s},S{n:02},Math,{s},100,2026-06-02\n" for n in range(6) for s in (45, 55)]
+    rows += [f"V{n},S{n:02},Math,75,100,2026-06-03\n" for n in range(20)]
+    school.deliver("assessments.csv", ASSESSMENTS + "".join(rows))
+    assert school.run().success
+    assert embedded(report_of(school))["subjects"]["rows"] == [
+        ["Math", "90 to 100", 48.4],
+        ["Math", "hidden", 51.6],  # 12 of the six students, with the 20 of 20 others
+    ]
+
+
 # --- students -------------------------------------------------------------------------------------
 
 

@@ -284,7 +284,7 @@ def _subjects(
     rows, few = [], 0
     for subject in ranked[:MOST_SUBJECTS]:
         bands = found[subject]
-        out = hidden({band: students for band, (_, students) in bands.items()}, least)
+        out = _bands_hidden({band: students for band, (_, students) in bands.items()}, least)
         if len(out) == len(bands):
             few += 1
             continue
@@ -296,6 +296,18 @@ def _subjects(
             together = sum(bands[band][0] for band in out)
             rows.append([subject, "hidden", _percent(together, totals[subject])])
     return {"rows": rows, "few": few, "left_out": len(ranked[MOST_SUBJECTS:])}
+
+
+def _bands_hidden(students: dict[int, int], least: int) -> set[int]:
+    """The bands of a subject that are shown as one. A student may be in several of them.
+
+    So many small bands may be about the same few students; one that is big enough makes it safe.
+    """
+    out = hidden(students, least)
+    others = students.keys() - out
+    if out and others and all(students[band] < least for band in out):
+        out.add(min(others, key=lambda band: (students[band], band)))
+    return out
 
 
 def _percent(part: int, whole: int) -> float:

@@ -18,7 +18,10 @@ import pytest
 import yaml
 
 from student_pipeline import sources, tables
+from student_pipeline.alerts.problems import WHAT_TO_DO
+from student_pipeline.alerts.settings import SECRETS, Alerts, load_alerts
 from student_pipeline.checks import CHECKS as TABLE_CHECKS
+from student_pipeline.checks import proofs
 from student_pipeline.cli import main
 from student_pipeline.definitions import defs
 from student_pipeline.ingest.discovery import find_files
@@ -313,9 +316,29 @@ def test_every_place_is_in_the_readme_with_its_default() -> None:
 def test_every_rule_is_in_the_readme_with_its_default() -> None:
     rows = table_rows("README.md")
     for name, field in Rules.model_fields.items():
-        shown = rows[name][0]
-        if not isinstance(field.default, dict):
-            assert shown == f"`{field.default}`", name
+        _is_shown(name, field.default, rows[name][0])
+
+
+def _is_shown(name: str, default: object, shown: str) -> None:
+    if isinstance(default, list):
+        default = ", ".join(default)
+    if not isinstance(default, dict):
+        assert shown == (f"`{default}`" if default != "" else "none"), name
+
+
+def test_every_alert_setting_is_in_the_documents_with_its_default() -> None:
+    rows = table_rows("docs/alerts-and-monitoring.md")
+    for name, field in Alerts.model_fields.items():
+        if name in SECRETS:
+            assert table_rows("README.md")[SECRETS[name]][0] == "none"
+            assert f"`{SECRETS[name]}`" in text_of("docs/alerts-and-monitoring.md")
+        else:
+            _is_shown(name, field.default, rows[name][0])
+
+
+def test_the_sensors_are_in_the_documents() -> None:
+    for sensor in defs.sensors or ():
+        assert f"`{sensor.name}`" in text_of("docs/alerts-and-monitoring.md")
 
 
 def test_every_word_for_a_status_is_in_the_documents() -> None:
@@ -340,15 +363,35 @@ def test_the_readme_lists_the_columns_and_headers_of_each_source() -> None:
         assert headers == "; ".join(aliases)
 
 
-def test_the_example_of_a_rules_file_is_valid(
+def test_the_examples_of_a_rules_file_are_valid(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (example,) = (block for block in blocks_of("README.md", "yaml") if "rules.yaml" in block)
-    (tmp_path / "rules.yaml").write_text(example, encoding="utf-8")
-    monkeypatch.setenv("STUDENT_PIPELINE_RULES", str(tmp_path / "rules.yaml"))
-    rules = load_rules().model_dump()
-    given = yaml.safe_load(example)
-    assert {name: rules[name] for name in given} == given
+    examples = [
+        block
+        for document in ("README.md", "docs/alerts-and-monitoring.md")
+        for block in blocks_of(document, "yaml")
+        if "rules.yaml" in block
+    ]
+    assert len(examples) == 3
+    for example in examples:
+        (tmp_path / "rules.yaml").write_text(example, encoding="utf-8")
+        monkeypatch.setenv("STUDENT_PIPELINE_RULES", str(tmp_path / "rules.yaml"))
+        rules = load_rules().model_dump() | {"alerts": load_alerts().model_dump()}
+        for name, given in yaml.safe_load(example).items():
+            if name == "alerts":
+                assert {setting: rules[name][setting] for setting in given} == given
+            else:
+                assert rules[name] == (list(map(str, given)) if name == "holidays" else given)
+
+
+def test_the_alert_that_is_shown_is_one_that_is_sent() -> None:
+    (shown,) = blocks_of("docs/alerts-and-monitoring.md", "text")
+    title, *lines = shown.splitlines()
+    assert title == "FAILED: check files_readable of bronze/attendance"
+    facts = dict(line.split(": ", 1) for line in lines)
+    assert list(facts) == ["What", "Where", "Since", "What to do", "Link"]
+    assert proofs()["bronze/attendance", "files_readable"] in facts["What"]
+    assert facts["What to do"] == WHAT_TO_DO["files_readable"]
 
 
 def test_the_run_configurations_are_valid() -> None:
@@ -407,7 +450,9 @@ def test_the_setup_is_that_of_the_makefile() -> None:
 
 
 def test_the_commands_of_the_readme_are_understood(tmp_path: Path) -> None:
-    commands = re.findall(r"student-pipeline ((?:run|sample)[^\n`]*)", text_of("README.md"))
+    commands = re.findall(
+        r"student-pipeline ((?:run|sample|status|quarantine)[^\n`#]*)", text_of("README.md")
+    )
     assert any("--full-refresh" in command for command in commands)
     assert any("--attendance" in command for command in commands)
     for command in commands:

@@ -185,6 +185,7 @@ def _run(options: argparse.Namespace) -> int:
     steps = [asset for asset in defs.assets or () if isinstance(asset, dg.AssetsDefinition)]
     keys = _selected(steps, options.select)
     planned = [key.to_user_string() for key in keys]
+    others = strangers(os.environ["STUDENT_PIPELINE_SOURCE"])
     with private(), _dagster_instance() as instance:
         started = time.monotonic()
         say(f"Landing folder: {os.environ['STUDENT_PIPELINE_SOURCE']}")
@@ -209,7 +210,7 @@ def _run(options: argparse.Namespace) -> int:
         print_summary(
             result,
             planned,
-            strangers=strangers(os.environ["STUDENT_PIPELINE_SOURCE"]),
+            strangers=others,
             seconds=time.monotonic() - started,
         )
         _alert(instance, run_id=result.run_id)

@@ -14,7 +14,10 @@ from student_pipeline.sources import SOURCES
 from student_pipeline_tests.command import Installation
 from student_pipeline_tests.test_cli import ASSETS, ROWS, deliver_all
 
-SPECS = {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
+SPECS = {
+    spec.key.to_user_string(): spec
+    for spec in sorted(defs.resolve_all_asset_specs(), key=lambda spec: spec.key)
+}
 MADE = [name for name in SPECS if not name.startswith("landing/")]
 STORED = [name for name in MADE if not name.startswith("published/")]
 CHECKS = [spec for checks in defs.asset_checks or () for spec in checks.check_specs]

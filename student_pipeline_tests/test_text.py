@@ -246,15 +246,18 @@ def _flipped(content: bytes, at: int) -> bytes:
     return content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1 :]
 
 
+PACKED = gzip.compress(ROSTER.encode(), mtime=0)
+
+
 @pytest.mark.parametrize(
     "content",
     [
-        gzip.compress(ROSTER.encode())[:-1],
-        gzip.compress(ROSTER.encode())[:-9],
-        gzip.compress(ROSTER.encode())[:12],
-        _flipped(gzip.compress(ROSTER.encode()), -8),  # the check sum
-        _flipped(gzip.compress(ROSTER.encode()), 10),  # the packed bytes
-        gzip.compress(ROSTER.encode()) + b"something else",
+        PACKED[:-1],
+        PACKED[:-9],
+        PACKED[:12],
+        _flipped(PACKED, -8),  # the check sum
+        _flipped(PACKED, 10),  # the packed bytes
+        PACKED + b"something else",
         ROSTER.encode(),
         zlib.compress(ROSTER.encode()),
         b"\x1f",

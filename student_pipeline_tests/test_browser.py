@@ -252,10 +252,8 @@ def report(
 
 
 def drawn(seen: Seen, times: int) -> None:
-    """Wait until the filters were followed so many times."""
-    seen.page.wait_for_function(
-        f"Number(document.body.dataset.drawn ?? 0) >= {times}", timeout=PATIENCE
-    )
+    """Wait until the charts were drawn so many times: at first, and once for each filter."""
+    expect(seen.page.locator("body")).to_have_attribute("data-drawn", str(times))
 
 
 TOO_WIDE = """() => [...document.querySelectorAll('body *')]

@@ -7,7 +7,7 @@ picture is one path in whole pixels, and the words stand beside it, in the color
 import base64
 from collections.abc import Sequence
 
-MOST_POINTS = 50
+MOST_POINTS = 45
 """A plot has at most so many points; more would not fit into `MOST_CHARACTERS`."""
 
 MOST_CHARACTERS = 999
@@ -28,11 +28,13 @@ def bars(title: str, points: Sequence[Point]) -> str:
     """
     highest = max((value for _, value in points if value is not None), default=0)
     step = _WIDTH // len(points)
-    path = "".join(
-        f"M{number * step + step // 2} {_HEIGHT}v{-_scaled(value, highest)}"
-        for number, (_, value) in enumerate(points)
-        if value
-    )
+    # Relative moves are shorter: from the top of a bar to the bottom of the next one, and up.
+    path, at, top = f"M0 {_HEIGHT}", 0, 0
+    for number, (_, value) in enumerate(points):
+        if value:
+            middle, height = number * step + step // 2, _scaled(value, highest)
+            path += f"m{middle - at} {top}v{-height}"
+            at, top = middle, height
     words = f"{title}: {_span(points)}, at most {highest:,.0f}"
     return _markdown(title, words, path, max(1, min(step - 1, 40)))
 

@@ -7,6 +7,7 @@ root (or the file that `STUDENT_PIPELINE_RULES` names). Both become Dagster conf
 
 import os
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -254,12 +255,14 @@ def load_rules() -> Rules:
         SettingsError: the file is missing although it was named, is no YAML, or a rule is wrong.
     """
     path, content = read_rules_file()
-    content.pop(ALERTS, None)
     require_known(path, "rules", content, [*Rules.model_fields, ALERTS])
     try:
-        return Rules(**content)
+        return Rules(**{name: value for name, value in content.items() if name != ALERTS})
     except ValidationError as error:
         raise SettingsError(wrong(path, error)) from error
+
+
+_parsed = cache(yaml.safe_load)  # one text, asked for by each section
 
 
 def read_rules_file() -> tuple[Path, dict[str, Any]]:
@@ -273,7 +276,7 @@ def read_rules_file() -> tuple[Path, dict[str, Any]]:
     if not named and not path.exists():
         return path, {}
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8-sig")) or {}
+        content = _parsed(path.read_text(encoding="utf-8-sig")) or {}
     except OSError as error:
         raise SettingsError(f"The rules file {path} can't be read: {error.strerror}.") from error
     except (yaml.YAMLError, ValueError) as error:  # PyYAML passes on what a bad date or byte raises

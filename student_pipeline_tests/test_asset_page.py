@@ -42,7 +42,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
             for name, value in event.step_materialization_data.materialization.metadata.items()
         }
         for event in result.all_events
-        if event.is_step_materialization and event.asset_key
+        if event.is_step_materialization
+        and event.asset_key
+        and event.asset_key.path[0] != "published"
     }
 
 

@@ -673,7 +673,7 @@ def test_a_step_that_tries_again_says_why(
         fickle()
 
     result = job.execute_in_process(run_config={"loggers": {"progress": {}}}, raise_on_error=False)
-    print_summary(result, [], seconds=1)
+    print_summary(result, [], [], seconds=1)
     assert result.success is succeeds
     reason = "fickle: The file students.csv changed while it was read."
     lines = capsys.readouterr().out.splitlines()

@@ -14,6 +14,7 @@ from student_pipeline import tables
 from student_pipeline.ingest import discovery, snapshot, staging
 from student_pipeline.ingest.delivery import Delivery
 from student_pipeline.ingest.layout import HeaderMatcher
+from student_pipeline.ingest.limits import Limits
 from student_pipeline.ingest.snapshot import TextSurvey
 from student_pipeline.sources import ASSESSMENTS, ATTENDANCE, STUDENTS, Source
 from student_pipeline.warehouse import strategies
@@ -648,9 +649,9 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     paths: list[str] = []
     take = snapshot.take
 
-    def noted(file: discovery.FoundFile, spool: Path) -> snapshot.Snapshot:
+    def noted(file: discovery.FoundFile, spool: Path, limits: Limits) -> snapshot.Snapshot:
         paths.append(file.path)
-        return take(file, spool)
+        return take(file, spool, limits)
 
     monkeypatch.setattr(snapshot, "take", noted)
     return paths

@@ -228,4 +228,6 @@ def test_names_of_files_are_only_names(tmp_path: Path) -> None:
     assert "students_\\x1b[2J\\x07\\n.csv" in outcome.out
     assert "\x1b[2J" not in outcome.out + outcome.err
     assert len(school.tables()["bronze.students"]) == 1 + len(names)
-    assert {path.name for path in tmp_path.iterdir()} == {"landing", "warehouse.duckdb", "home"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *("landing", "warehouse.duckdb", "home", "published")
+    }

@@ -216,17 +216,17 @@ def test_a_failed_check_of_one_gold_table_leaves_every_file_as_it_was(
 ) -> None:
     before = content(copy)
     times = {path.name: path.stat().st_mtime_ns for path in copy.published.iterdir()}
-    render = values.sql.render
+    text = values.sql.text
 
-    def mistaken(path: str, **given: object) -> str:
-        found = render(path, **given)
+    def mistaken(path: str) -> str:
+        found = text(path)
         if path == "gold/student_performance_summary.sql":
             assert "(attendance.late_days, 0)" in found
             return found.replace("(attendance.present_days, 0)", "(attendance.present_days + 1, 0)")
         return found
 
     deliver_another(copy, 4)
-    monkeypatch.setattr(values.sql, "render", mistaken)
+    monkeypatch.setattr(values.sql, "text", mistaken)
     result = copy.run()
     assert not result.success
     assert "gold/student_performance_summary: student_equations" in failed_checks(result)

@@ -25,9 +25,7 @@ Page = dict[str, Any]
 
 def page_metadata(connection: duckdb.DuckDBPyConnection, table: Table) -> Page:
     """The plot and the table of a page, and numbers for the UI to plot; nothing for an empty table."""
-    draw: Callable[[duckdb.DuckDBPyConnection, Table], Page] | None = _PAGES.get(
-        table.full_name, {"bronze": _loads, "quarantine": _reasons}.get(table.schema)
-    )
+    draw = _PAGES.get(table.full_name)
     return draw(connection, table) if draw else {}
 
 
@@ -181,7 +179,9 @@ def _student_summary(connection: duckdb.DuckDBPyConnection, table: Table) -> Pag
     }
 
 
-_PAGES = {
+_PAGES: dict[str, Callable[[duckdb.DuckDBPyConnection, Table], Page]] = {
+    **{table.full_name: _loads for table in tables.BRONZE},
+    **{table.full_name: _reasons for table in tables.QUARANTINE},
     tables.DIM_STUDENT.full_name: _students,
     tables.FACT_ATTEND.full_name: _fact("attend_date"),
     tables.FACT_ASSESS.full_name: _fact("assess_date"),

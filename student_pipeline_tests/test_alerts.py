@@ -256,19 +256,23 @@ def test_what_did_not_get_through_is_told_after_the_next_run(
     assert all("*Since:* 2026-06-29 06:00 CDT" in text for text in texts(channel))
 
 
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [(NotSent("It rains.", may_pass=True), "It rains."), (KeyError("secret"), "KeyError.")],
+)
 def test_one_way_that_is_closed_does_not_close_the_other(
-    post: Post, channel: Channel, complaints: list[str]
+    post: Post, channel: Channel, complaints: list[str], error: Exception, sentence: str
 ) -> None:
     class Closed:
         name = "pigeon"
 
         def send(self, message: object) -> None:
-            raise NotSent("It rains.", may_pass=True)
+            raise error
 
     both = Post([Closed(), *post.notifiers], post.folder, post.zone, UI, post.complain, post.pause)
     assert tell(both, seen(MONDAY, problem("a"), problem("b")), "1") == 2
     assert len(complaints) == 1  # and it was not asked again for the second
-    assert "by pigeon: It rains." in complaints[0]
+    assert complaints[0].startswith(f"An alert could not be sent by pigeon: {sentence} The first ")
     assert titles(channel) == ["FAILED: check a", "FAILED: check b"]
 
 

@@ -167,13 +167,15 @@ def _send(post: Post, working: list[Notifier], message: Message) -> bool:
         for last_try in (False, True):
             try:
                 notifier.send(message)
-            except NotSent as error:
-                if error.may_pass and not last_try:
+            # Whatever goes wrong in somebody's notifier, the run ends as it would have.
+            except Exception as error:  # noqa: BLE001
+                if isinstance(error, NotSent) and error.may_pass and not last_try:
                     post.pause(PAUSE_SECONDS)
                     continue
                 working.remove(notifier)
+                why = error if isinstance(error, NotSent) else f"{type(error).__name__}."
                 post.complain(
-                    f"An alert could not be sent by {notifier.name}: {error} The first one that "
+                    f"An alert could not be sent by {notifier.name}: {why} The first one that "
                     f"is missing: {message.title}. What still holds is told after the next run."
                 )
             else:

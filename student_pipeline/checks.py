@@ -6,7 +6,7 @@ never does. A failed check names counts and up to ten keys; ids, classes
 and dates only, never a student's name.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -102,9 +102,7 @@ def table_checks(table: Table) -> dg.AssetChecksDefinition:
         with tried_again_if_it_can_pass(), warehouse.get_connection() as connection:
             scope = Scope("whole")
             if len(selected) == len(by_key):
-                scope = scope_of(
-                    connection, table, _READS.get(table.full_name, ()), context.run.run_id
-                )
+                scope = scope_of(connection, table, context.run.run_id)
             surroundings = Surroundings(connection, rules, landing, scope)
             failed, warnings = False, {}
             for (asset_key, name), check in by_key.items():
@@ -420,14 +418,6 @@ def _rows(table: Table) -> Callable[[Surroundings], str]:
 
 _SILVER_OF = {table.source: table for table in tables.SILVER}
 
-_READS: dict[str, Sequence[Table]] = {
-    tables.DIM_STUDENT.full_name: [tables.BRONZE_STUDENTS],
-    tables.FACT_ATTEND.full_name: [tables.BRONZE_ATTENDANCE, tables.DIM_STUDENT],
-    tables.FACT_ASSESS.full_name: [tables.BRONZE_ASSESSMENTS, tables.DIM_STUDENT],
-    **{table.full_name: tables.SILVER for table in tables.GOLD},
-}
-"""Table -> the tables whose rows its checks compare it with."""
-
 
 def _business_checks(table: Table) -> list[Check]:
     if table.schema == "bronze":
@@ -471,6 +461,7 @@ def _nothing_is_lost(
             bad,
             id=bronze.columns[0].name,
             key=table.key[0],
+            changes=around.scope.changes(table) if around.scope.way == "changes" else "",
             bronze=around.scope.rows(bronze),
             silver=around.scope.rows(table),
             quarantine=quarantine.full_name,
@@ -504,18 +495,31 @@ def _bronze_checks(table: Table) -> list[Check]:
                 table,
                 "one_student_per_id",
                 "Every record id was delivered for one student only.",
-                _from_file(
-                    "one_student_per_id.sql",
-                    "Every id belongs to one student.",
-                    "ids were delivered for different students; the latest version counts",
-                    id=table.columns[0].name,
-                    bronze=lambda around: around.scope.versions(table),
-                ),
+                _one_student_per_id(table),
                 warning=True,
                 rows_decide=True,
             )
         )
     return checks
+
+
+def _one_student_per_id(table: Table) -> Callable[[Surroundings], Finding]:
+    find_new = _from_file(
+        "one_student_per_id.sql",
+        "Every id belongs to one student.",
+        "ids were delivered for different students; the latest version counts",
+        id=table.columns[0].name,
+        bronze=lambda around: around.scope.versions(table),
+    )
+
+    def find(around: Surroundings) -> Finding:
+        found = find_new(around)
+        if found.passed and around.scope.way == "changes":  # the ids of before are as they were
+            warned = last_warning(around.connection, table, "one_student_per_id")
+            return Finding(False, warned) if warned else found
+        return found
+
+    return find
 
 
 def _files_readable(table: Table) -> Callable[[Surroundings], Finding]:

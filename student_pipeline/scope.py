@@ -1,24 +1,38 @@
 """Which rows the checks of a table have to look at.
 
-All of them, at first. Once they have passed, only the rows that changed since (`ops.changes`), and
-where nothing changed, none: what they found then still holds. A table of which a check failed, one
-that was rebuilt, one whose checks are run by themselves, and every table that is not large is looked
-at whole.
+All of them, as long as the table is not large. Of a large one, once they have passed, only the rows
+that changed since (`ops.changes`), and where nothing changed, none: what they found then still holds.
+A large table of which a check failed or was changed, one that was rebuilt, and one whose checks are
+run by themselves is looked at whole.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
 from typing import Literal
 
 import duckdb
 
 from student_pipeline import tables
 from student_pipeline.tables import Table
-from student_pipeline.warehouse import state
+from student_pipeline.warehouse import sql, state
 from student_pipeline.warehouse.strategies import count, scalar, stored_columns
 
 WHOLE_UP_TO = 1_000_000
-"""Tables of up to this many rows are looked at whole when something changed: that takes no time."""
+"""Tables of up to this many rows are always looked at whole: that takes no time."""
+
+READS: dict[str, Sequence[Table]] = {
+    tables.DIM_STUDENT.full_name: [tables.BRONZE_STUDENTS],
+    tables.FACT_ATTEND.full_name: [tables.BRONZE_ATTENDANCE, tables.DIM_STUDENT],
+    tables.FACT_ASSESS.full_name: [tables.BRONZE_ASSESSMENTS, tables.DIM_STUDENT],
+    **{table.full_name: tables.SILVER for table in tables.GOLD},
+}
+"""Table -> the tables whose rows its checks compare it with."""
+
+CHECKS = "the checks themselves"
+"""Stands for a table among the positions: its position is the hash of the checks."""
 
 CHANGED_ROWS = "changed_rows"
 """Temporary table: the facts that changed, whose id was loaded, whose student moved, and all others of
@@ -85,28 +99,25 @@ def reader(table: Table) -> str:
     return f"checks of {table.full_name}"
 
 
-def scope_of(
-    connection: duckdb.DuckDBPyConnection, table: Table, reads: Sequence[Table], run_id: str
-) -> Scope:
-    """What the checks of a table look at in a run.
-
-    Args:
-        reads: the tables whose rows decide, beside its own.
-    """
+def scope_of(connection: duckdb.DuckDBPyConnection, table: Table, run_id: str) -> Scope:
+    """What the checks of a table look at in a run."""
     written = connection.execute(
         "SELECT run_id FROM ops.table_state WHERE table_name = ?", [table.full_name]
     ).fetchone()
-    every = [table, *reads]
-    if written != (run_id,) or not all(stored_columns(connection, each) for each in every):
+    every = [table, *READS.get(table.full_name, ())]
+    if not all(stored_columns(connection, each) for each in every):
         return Scope("whole")
-    positions = {each.full_name: state.position(connection, each) for each in every}
+    positions = _positions(connection, table)
     since = state.watermarks(connection, reader(table))
+    small = max(count(connection, each) for each in every) <= WHOLE_UP_TO
+    if small or written != (run_id,):
+        return Scope("whole", positions)
     if positions == since:
         return Scope("unchanged", positions, since)
     if (
         set(positions) != set(since)
+        or positions[CHECKS] != since[CHECKS]
         or state.changed_wholly(connection, since)
-        or max(count(connection, each) for each in every) <= WHOLE_UP_TO
         or (table.schema == "bronze" and not _silver_follows(connection, table, since))
     ):
         return Scope("whole", positions)
@@ -116,6 +127,30 @@ def scope_of(
     elif table.schema == "bronze":
         _find_versions(connection, table, scope)
     return scope
+
+
+def passed(connection: duckdb.DuckDBPyConnection, table: Table) -> bool:
+    """Whether the blocking checks of the table have passed on the rows that stand there now."""
+    return state.watermarks(connection, reader(table)) == _positions(connection, table)
+
+
+def _positions(connection: duckdb.DuckDBPyConnection, table: Table) -> dict[str, int]:
+    """What decides what checks find: how far each table has come, and the checks themselves."""
+    every = [table, *READS.get(table.full_name, ())]
+    return {
+        **{each.full_name: state.position(connection, each) for each in every},
+        CHECKS: _hash_of_checks(),
+    }
+
+
+@cache
+def _hash_of_checks() -> int:
+    """A number that changes when a check does."""
+    package = files("student_pipeline")
+    texts = [package.joinpath("checks.py").read_text(encoding="utf-8"), sql.macros()]
+    queries = package.joinpath("sql/checks").iterdir()
+    texts += sorted(query.read_text(encoding="utf-8") for query in queries)
+    return int(hashlib.sha256("\n".join(texts).encode()).hexdigest()[:15], 16)
 
 
 def _find_changed_rows(connection: duckdb.DuckDBPyConnection, fact: Table, scope: Scope) -> None:

@@ -1,11 +1,12 @@
 """The warehouse file gives back its free space, and is never at risk meanwhile."""
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
-import threading
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -123,21 +124,36 @@ def _asked_by_another_process(path: Path) -> str:
     return (done.stdout or done.stderr).strip()
 
 
-def test_who_waits_gets_the_new_file(path: Path) -> None:
-    """A run that waits while the file is replaced writes into the one that has the name."""
-    holder = connect(path)
-    waiting = threading.Thread(target=_delete_all_in_another_process, args=(path,))
-    waiting.start()
-    compaction.compact_when_it_pays(holder, path, lambda said: None)
-    waiting.join()
-    assert how_many(path) == 0
+def test_who_opened_the_old_file_at_the_last_moment_gets_the_new_one(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy takes the name between the opening of the old file and its lock."""
+    copy = tmp_path / "copy.duckdb"
+    shutil.copyfile(path, copy)
+    with duckdb.connect(copy) as other:
+        other.execute("DELETE FROM gold.much")
+    opened = duckdb.connect
+    calls: list[Path] = []
+
+    def replaced_meanwhile(name: Path, **options: Any) -> duckdb.DuckDBPyConnection:
+        connection = opened(name, **options)
+        if not calls:
+            copy.replace(path)
+        calls.append(name)
+        return connection
+
+    monkeypatch.setattr(duckdb, "connect", replaced_meanwhile)
+    with connect(path) as connection:
+        assert connection.execute("FROM gold.how_many").fetchall() == [(0,)]
+    assert len(calls) == 2
 
 
-def _delete_all_in_another_process(path: Path) -> None:
-    code = (
-        "from pathlib import Path\n"
-        "from student_pipeline.warehouse.connection import connect\n"
-        f"with connect(Path({str(path)!r}), timeout_seconds=60) as connection:\n"
-        "    connection.execute('DELETE FROM gold.much')\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
+def test_a_link_stays_a_link(path: Path, tmp_path: Path) -> None:
+    link = tmp_path / "elsewhere" / "warehouse.duckdb"
+    link.parent.mkdir()
+    link.symlink_to(path)
+    before = path.stat().st_size
+    compacted(link)
+    assert link.is_symlink()
+    assert path.stat().st_size < before / 2
+    assert how_many(link) == 300_000

@@ -4,7 +4,7 @@ That the merged tables are those of a rebuild is shown by `test_property`.
 """
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -13,6 +13,9 @@ import duckdb
 import pytest
 
 from student_pipeline import checks, scope, tables
+from student_pipeline.assets.published import published as PUBLISHED
+from student_pipeline.definitions import defs
+from student_pipeline.jobs import JOB_NAME
 from student_pipeline.tables import Table
 from student_pipeline.warehouse import merge, values
 from student_pipeline_tests.pipeline import NOW, School, errors, failed_checks, warnings_of
@@ -90,11 +93,9 @@ def looked_at(
     ways: dict[str, str] = {}
     real = checks.scope_of
 
-    def noted(
-        connection: duckdb.DuckDBPyConnection, table: Table, reads: Sequence[Table], run_id: str
-    ) -> scope.Scope:
+    def noted(connection: duckdb.DuckDBPyConnection, table: Table, run_id: str) -> scope.Scope:
         tamper(connection, table)
-        found = real(connection, table, reads, run_id)
+        found = real(connection, table, run_id)
         ways[table.full_name] = found.way
         return found
 
@@ -406,6 +407,75 @@ def test_a_failed_check_of_silver_keeps_what_changed_for_gold(
         "SELECT present_count, absent_count FROM gold.class_daily_performance "
         "WHERE date = '2026-06-30'"
     ) == [(1, 1)]
+
+
+def test_facts_that_a_merge_forgot_to_write_are_missed(
+    after: School, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mistake of the merge itself: the facts of a student that moved are taken away, not judged."""
+    monkeypatch.setattr(merge, "_fetch_what_stands", lambda *arguments: None)
+    after.deliver("students_2.csv", roster("S40,Canary 40,5C,5,active"))
+    said = failed_checks(after.run())["silver/fact_attend: nothing_is_lost"]
+    assert "Among them: A2640, A2940." in said
+
+
+def test_a_warning_of_a_large_table_stays_while_other_rows_come(after: School) -> None:
+    name = "bronze/attendance: one_student_per_id"
+    after.deliver("attendance_2.csv", attendance("A2601,S02,2026-06-26,P,2026-06-30T08:00:00Z"))
+    assert "A2601" in warnings_of(after.run())[name]
+    after.deliver("attendance_3.csv", attendance("N7,S07,2026-06-30,P,"))
+    assert "A2601" in warnings_of(after.run())[name]
+
+
+def test_a_small_table_is_looked_at_in_every_run(
+    after: School, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scope, "WHOLE_UP_TO", 1_000_000)
+    assert after.run().success
+    after.write("DELETE FROM silver.fact_assess WHERE assess_id = 'X07'")
+    assert "silver/fact_assess: nothing_is_lost" in failed_checks(after.run())
+
+
+def test_a_check_that_changes_looks_at_all_rows(
+    after: School, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scope, "_hash_of_checks", lambda: 1)
+    ways = looked_at(monkeypatch)
+    assert after.run().success
+    assert set(ways.values()) == {"whole"}
+
+
+def test_a_rebuilt_gold_table_is_looked_at_whole(
+    after: School, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ways = looked_at(monkeypatch)
+    after.rules = {"chronic_absence_min_days": 2}
+    assert after.run().success
+    assert ways["gold.student_performance_summary"] == "whole"
+    assert ways["gold.class_daily_performance"] == "unchanged"
+
+
+def test_gold_that_failed_its_checks_is_not_published_alone(
+    after: School, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tamper(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
+        if table is tables.CLASS_DAILY_PERFORMANCE:
+            connection.execute("UPDATE gold.class_daily_performance SET present_count = 99")
+
+    deliver_one_more_day(after)
+    with monkeypatch.context() as patch:
+        looked_at(patch, tamper)
+        assert not after.run().success
+    before = {path.name: path.read_bytes() for path in after.published.iterdir()}
+    published = sorted(PUBLISHED.keys)
+    result = defs.resolve_job_def(JOB_NAME).execute_in_process(
+        run_config=after.run_config(), raise_on_error=False, asset_selection=published
+    )
+    assert errors(result) == [
+        "The checks of gold.class_daily_performance have not passed on the rows that are there now. "
+        "What was published before stays. Run the whole job, or the table with its checks."
+    ]
+    assert {path.name: path.read_bytes() for path in after.published.iterdir()} == before
 
 
 # --- clocks ---------------------------------------------------------------------------------------

@@ -36,6 +36,7 @@ PLACEHOLDERS: dict[str, object] = {
     "fact": "silver.fact_attend",
     "id": "attend_id",
     "key": "attend_id",
+    "changes": "select id from ops.changes",
     # Rules.
     "statuses": sql.vocabulary(ATTENDANCE_STATUSES),
     "present_statuses": "'PRESENT', 'LATE'",
@@ -52,7 +53,7 @@ PLACEHOLDERS: dict[str, object] = {
 
 COLUMNS = {
     table.full_name: table.column_names
-    for table in (*tables.TABLES.values(), tables.LATEST_ROSTER, tables.SOURCE_FILES)
+    for table in (*tables.TABLES.values(), tables.LATEST_ROSTER, *tables.OPS)
 }
 """Table -> its columns."""
 

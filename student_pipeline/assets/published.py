@@ -14,6 +14,7 @@ from student_pipeline.reports.figures import figures
 from student_pipeline.reports.files import write_csv, write_duckdb, write_parquet
 from student_pipeline.reports.folder import PublishFolder
 from student_pipeline.reports.page import page
+from student_pipeline.scope import passed
 from student_pipeline.settings import Rules
 from student_pipeline.tables import Table
 from student_pipeline.warehouse.connection import (
@@ -105,6 +106,7 @@ def publish_all(
             warehouse.get_connection() as connection,
             publish.new_files(*(file for files in FILES.values() for file in files)) as drafts,
         ):
+            _require_checked(connection)
             for table in tables.GOLD:
                 started = time.monotonic()
                 parquet, csv = (drafts[file] for file in FILES[table.name])
@@ -133,6 +135,17 @@ def publish_all(
             allow_retries=False,
         ) from None
     return rows, seconds
+
+
+def _require_checked(connection: duckdb.DuckDBPyConnection) -> None:
+    """Raise `Failure` unless the blocking checks of gold have passed on what is there now."""
+    for table in tables.GOLD:
+        if not passed(connection, table):
+            raise dg.Failure(
+                f"The checks of {table.full_name} have not passed on the rows that are there now. "
+                "What was published before stays. Run the whole job, or the table with its checks.",
+                allow_retries=False,
+            )
 
 
 ASSETS = [published]

@@ -1,5 +1,6 @@
 """The folder that people read. A file in it is the old one or the new one at any instant."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +43,9 @@ class PublishFolder(dg.ConfigurableResource):
             for draft in drafts.values():
                 permissions.publish(draft)
                 to_disk(draft)
+            for name in names:  # all can be replaced, or none is
+                if (self.folder / name).is_dir():
+                    raise IsADirectoryError(errno.EISDIR, f"{name} is a folder")
             for name, draft in drafts.items():
                 os.replace(draft, self.folder / name)
             to_disk(self.folder)

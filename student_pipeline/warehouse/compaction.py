@@ -8,6 +8,7 @@ before it takes the name, and whoever opened the old file meanwhile notices (`co
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import duckdb
@@ -33,6 +34,7 @@ def compact_when_it_pays(
         connection: the only one, with no transaction open.
         tell: is given a sentence where the file was compacted, or could not be.
     """
+    path = path.resolve()  # the file that a link leads to, on its own disk
     before = path.stat().st_size
     try:
         if before >= SMALLEST_FILE and _much_is_free(connection):
@@ -41,7 +43,7 @@ def compact_when_it_pays(
             tell(
                 f"The warehouse was compacted from {before >> 20} to {path.stat().st_size >> 20} MiB."
             )
-    except (OSError, duckdb.IOException) as error:
+    except (OSError, duckdb.Error) as error:
         tell(f"The warehouse was not compacted and stays as it was: {str(error).splitlines()[0]}")
     finally:
         connection.close()
@@ -76,7 +78,8 @@ def _replace(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
         to_disk(draft)  # not while it is attached: closing it here would end DuckDB's lock on it
         connection.execute(attach)
         draft.replace(path)
-        to_disk(path.parent)
+        with suppress(OSError):  # the names come to the disk by themselves, a little later
+            to_disk(path.parent)
         connection.execute("USE compact_copy")
         connection.execute(f"DETACH {old}")
         connection.close()

@@ -60,8 +60,11 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
             ) from None
         if metadata.get("how") == "rebuilt":
             context.log.info(f"{table.full_name}: {metadata['why']}")
-        with self.warehouse.get_connection() as connection:
-            metadata = {**metadata, **page_metadata(connection, table)}
+        try:
+            with self.warehouse.get_connection() as connection:
+                metadata = {**metadata, **page_metadata(connection, table)}
+        except duckdb.Error as error:  # the table is written; its page does without a plot
+            context.log.warning(f"{table.full_name} can't be drawn. {sentence_of(error)}")
         context.add_output_metadata({**metadata, "seconds": round(time.monotonic() - started, 3)})
 
     @contextmanager
@@ -97,6 +100,8 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
             metadata |= _changed(outcome.written) | {"how": outcome.way, "why": outcome.why}
         elif isinstance(obj, Select):
             metadata |= _changed(strategies.write(connection, table, obj.sql))
+            if table in tables.SILVER and where:  # nobody knows which rows changed
+                state.log_everything(connection, table, where)
         elif isinstance(obj, Feed):
             strategies.ensure_table(connection, table)
             metadata |= obj.write(

@@ -111,8 +111,8 @@ def _silver(followed: dict[str, int]) -> dict[str, int]:
 def _rebuild(
     connection: duckdb.DuckDBPyConnection, table: Table, select: Select, here: int
 ) -> Written:
+    state.log_everything(connection, table, here)
     if table.quarantine:
-        state.log_everything(connection, table, here)
         return strategies.replace_judged(connection, table, table.quarantine, select.sql)
     return strategies.replace(connection, table, select.sql)
 

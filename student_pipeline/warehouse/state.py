@@ -14,13 +14,15 @@ import duckdb
 
 from student_pipeline.tables import Table
 from student_pipeline.warehouse import sql
-from student_pipeline.warehouse.strategies import count, scalar
+from student_pipeline.warehouse.strategies import count, detail_of, scalar
 from student_pipeline.warehouse.values import Select
 
 
 def made_by(table: Table, select: Select) -> str:
     """A hash of all that decides what the table holds, beside the rows that it reads."""
-    parts = (select.sql, sql.macros(), table.ddl(), duckdb.__version__)
+    parts = [select.sql, sql.macros(), table.ddl(), duckdb.__version__]
+    if table.quarantine:
+        parts += [table.quarantine.ddl(), detail_of(table.quarantine)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -169,7 +169,7 @@ def insert_judged(
             (name for name in quarantine.column_names if name not in ("reason", "detail", "_raw")),
             "bronze",
         )
-        + f", judged.reason, {_detail(quarantine)} AS detail FROM judged "
+        + f", judged.reason, {detail_of(quarantine)} AS detail FROM judged "
         f"JOIN {bronze} AS bronze USING (_load_id, _source_row) "
         "WHERE judged.reason IS NOT NULL ORDER BY _load_id, _source_row"
     )
@@ -180,7 +180,7 @@ def insert_judged(
     )
 
 
-def _detail(quarantine: Table) -> str:
+def detail_of(quarantine: Table) -> str:
     """The SQL of the sentence that tells why a row was refused, with the value as it came."""
     sentences = []
     for reason, sentence in DETAILS.items():

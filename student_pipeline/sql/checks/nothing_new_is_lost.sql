@@ -1,5 +1,5 @@
--- Ids that were loaded since the last look and don't stand exactly once in silver or, refused, in the
--- quarantine; and whether as many rows without an id were refused as were loaded.
+-- Ids that were loaded or changed since the last look and don't stand exactly once in silver or, refused,
+-- in the quarantine; and whether as many rows without an id were refused as were loaded.
 with fresh as (
     select
         clean($id) as id,
@@ -8,8 +8,10 @@ with fresh as (
 ),
 
 ids as (
-    select distinct id from fresh
+    select id from fresh
     where id is not null
+    union distinct
+    select changed.id from ($changes) as changed
 ),
 
 refused as (

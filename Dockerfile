@@ -39,6 +39,7 @@ FROM ${PYTHON_IMAGE}
 RUN groupadd --gid 10001 pipeline \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /srv --shell /usr/sbin/nologin pipeline \
  && install -d -o pipeline -g pipeline -m 0700 /srv/data /srv/scratch /srv/dagster_home/storage \
+ && install -d -o pipeline -g pipeline -m 0750 /srv/published \
  && install -d -m 0755 /srv/landing
 COPY --from=build /opt/venv /opt/venv
 COPY --chmod=0755 deploy/entrypoint.sh /usr/local/bin/entrypoint
@@ -51,11 +52,11 @@ ENV PATH=/opt/venv/bin:$PATH \
     STUDENT_PIPELINE_RULES=/srv/rules.yaml \
     STUDENT_PIPELINE_SOURCE=/srv/landing \
     STUDENT_PIPELINE_WAREHOUSE=/srv/data/warehouse.duckdb \
-    STUDENT_PIPELINE_PUBLISH=/srv/data/published
+    STUDENT_PIPELINE_PUBLISH=/srv/published
 USER 10001:10001
 WORKDIR /srv
 # All that is ever written lies below these; the rest may be read-only.
-VOLUME ["/srv/data", "/srv/scratch", "/srv/dagster_home/storage"]
+VOLUME ["/srv/data", "/srv/published", "/srv/scratch", "/srv/dagster_home/storage"]
 ENTRYPOINT ["entrypoint"]
 CMD ["code"]
 # Of the code server; docker-compose.yml has those of the other roles.

@@ -11,6 +11,7 @@ import duckdb
 from tabulate import tabulate
 
 from student_pipeline.progress import count, say
+from student_pipeline.reports.files import GUARDED
 from student_pipeline.settings import SettingsError
 from student_pipeline.sources import SOURCES
 from student_pipeline.tables import QUARANTINE, REASONS
@@ -24,9 +25,6 @@ MOST_LINES = 100
 """So many rows are shown; a CSV file holds all."""
 
 HEADERS = ("source", "file", "row", "id", "student", "reason", "detail")
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""What a spreadsheet may take for the beginning of a formula, or skip before one."""
 
 _RAW = tuple(dict.fromkeys(column for source in SOURCES.values() for column in source.columns))
 CSV_COLUMNS = ("source", "_source_file", "_source_row", "reason", "detail", *_RAW, "_extra", "_raw")
@@ -142,7 +140,7 @@ def _write_csv(path: Path, rows: Iterable[tuple[Any, ...]]) -> int:
 
 def _harmless(cell: object) -> object:
     """A text that a spreadsheet would take for a formula, as the text that it is."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(tuple(GUARDED)) else cell
 
 
 def known_from_history(instance: "DagsterInstance") -> str:

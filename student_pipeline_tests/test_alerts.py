@@ -347,7 +347,7 @@ def test_the_command_tells_of_its_runs_and_keeps_its_exit_status(
     assert len(outcome.err.splitlines()) == 1
     assert channel.url not in outcome.out + outcome.err
     assert (
-        json.loads((school.home / FILE).read_text())["problems"]
+        json.loads((school.home / "storage" / FILE).read_text())["problems"]
         .keys()
         .isdisjoint({"check/bronze/attendance/files_readable"})
     )
@@ -366,4 +366,4 @@ def test_without_somebody_to_tell_nothing_is_kept(tmp_path: Path) -> None:
     school = Installation(tmp_path)
     outcome = school.command("run")
     assert outcome.status == 2
-    assert not (school.home / FILE).exists()
+    assert not (school.home / "storage" / FILE).exists()

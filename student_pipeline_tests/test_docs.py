@@ -168,7 +168,13 @@ def test_links_lead_somewhere(document: Path) -> None:
 # What a name in backticks must end in, or begin with, to be taken for a path of this project.
 _PATH_ENDINGS = (".py", ".sql", ".md", ".toml", ".txt", ".yml", ".yaml", "Makefile", "Dockerfile")
 _FOLDERS = tuple(f"{folder.name}/" for folder in ROOT.iterdir() if folder.is_dir())
-_MADE_BY_USE = (".venv/", "data/warehouse.duckdb", "data/published", "readme.txt")
+_MADE_BY_USE = (
+    ".venv/",
+    "data/warehouse.duckdb",
+    "data/published",
+    "readme.txt",
+    "docker-compose.override",
+)
 
 
 @documents

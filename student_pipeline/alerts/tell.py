@@ -57,11 +57,18 @@ def post_of(
     """The post that the settings describe; the secrets in them must be resolved."""
     return Post(
         notifiers(alerts),
-        Path(instance.root_directory),
+        _folder(instance),
         ZoneInfo(time_zone),
         alerts.ui_url,
         complain,
     )
+
+
+def _folder(instance: dg.DagsterInstance) -> Path:
+    """Where the ledger of alerts lies: the part of DAGSTER_HOME that is written in a service, too."""
+    folder = Path(instance.root_directory) / "storage"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def tell_of_run(
@@ -108,8 +115,8 @@ def tell(post: Post, seen: Seen, run_id: str) -> int:
             for name in [name for name in ledger.problems if name not in still]:
                 if seen.proves_over(name):
                     told += _tell_recovery(post, working, ledger.problems.pop(name), seen.ended)
-            if run_id:
-                ledger.saw(run_id)
+            if run_id and all(problem.told for problem in ledger.problems.values()):
+                ledger.saw(run_id)  # what did not get through may be told by who asks next
             return told
     except (OSError, ValueError) as error:
         post.complain(f"No alert was sent, since the ledger of alerts can't be used: {error}.")

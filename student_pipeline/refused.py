@@ -46,6 +46,13 @@ def report_quarantine(
     """
     _require_one_of("source", source, list(SOURCES))
     _require_one_of("reason", reason, list(REASONS))
+    if csv_file and csv_file.suffix.lower() != ".csv":
+        raise SettingsError(f"--csv: expected a file whose name ends in .csv, found {csv_file}.")
+    landing = Path(os.environ.get("STUDENT_PIPELINE_SOURCE", "").removeprefix("file://"))
+    if csv_file and csv_file.resolve().is_relative_to(landing.resolve()) and landing.name:
+        raise SettingsError(
+            f"--csv: {csv_file} lies in the landing folder, whose files belong to who delivers them."
+        )
     wanted = [table for table in QUARANTINE if source in (None, table.name)]
     where = f"WHERE reason = {sql.literal(reason)}" if reason else ""
     selects = {table.name: f"SELECT * FROM {table.full_name} {where}" for table in wanted}

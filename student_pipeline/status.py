@@ -33,8 +33,8 @@ def print_status(
 ) -> bool:
     """Print it; return whether all is well.
 
-    All is well when the last run did not fail, no blocking check stands failed, and the gold tables
-    are fresh.
+    All is well when the warehouse is there, the last run did not fail, no blocking check stands
+    failed, and the gold tables are fresh.
 
     Args:
         now: an instant with a time zone; the present one by default.
@@ -52,7 +52,7 @@ def print_status(
     )
     run_is_good = _say_last_run(instance, zone)
     fresh = _say_freshness(made, now or datetime.now(timezone.utc), time_zone)
-    rows, reasons = _rows_and_reasons(warehouse, made)
+    there, rows, reasons = _rows_and_reasons(warehouse, made)
     say()
     _say_tables(rows, made, checked, zone)
     _say_quarantine(reasons)
@@ -60,7 +60,7 @@ def print_status(
     for found in sorted(failing, key=lambda found: found.warning):
         kind = "warning" if found.warning else "FAILED "
         say(f"{kind} {found.asset}: {found.name}: {found.sentence}")
-    return run_is_good and fresh and all(found.warning for found in failing)
+    return there and run_is_good and fresh and all(found.warning for found in failing)
 
 
 def _say_last_run(instance: dg.DagsterInstance, zone: tzinfo) -> bool:
@@ -100,8 +100,8 @@ def _say_freshness(made: dict[str, Made], now: datetime, time_zone: str) -> bool
 
 def _rows_and_reasons(
     warehouse: Path, made: dict[str, Made]
-) -> tuple[dict[str, int | None], dict[tuple[str, str], int]]:
-    """Rows of each table, and rows of each (source, reason) in the quarantine.
+) -> tuple[bool, dict[str, int | None], dict[tuple[str, str], int]]:
+    """Whether there is a warehouse, rows of each table, of each (source, reason) in the quarantine.
 
     From the warehouse; from the run history while a run holds it.
     """
@@ -123,13 +123,14 @@ def _rows_and_reasons(
                 for reason, number in copied.execute(f'FROM "{table.name}"').fetchall()
             }
         say(f"Warehouse:   {warehouse}, {warehouse.stat().st_size / 1e6:,.1f} MB")
-        return rows, reasons
+        return True, rows, reasons
     except WarehouseMissing as error:
         say(f"Warehouse:   {error}")
-        return {}, {}
+        return False, {}, {}
     except WarehouseBusy as error:
         say(f"Warehouse:   {error} Below is what the run history knows.")
         return (
+            True,
             {name: about.rows for name, about in made.items()},
             {
                 (table.name, reason): number

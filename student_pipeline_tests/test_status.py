@@ -94,6 +94,16 @@ def test_status_is_bad_when_gold_was_not_made_today(
     )
 
 
+@pytest.mark.parametrize("content", [None, b"hello"], ids=["missing", "broken"])
+def test_status_is_bad_without_a_warehouse_that_can_be_opened(
+    instance: dg.DagsterInstance, run: School, tmp_path: Path, content: bytes | None
+) -> None:
+    other = tmp_path / "other.duckdb"
+    if content:
+        other.write_bytes(content)
+    assert not print_status(instance, other, minute_after(instance))
+
+
 def test_status_names_a_failed_check_and_the_last_good_run(
     run: School, instance: dg.DagsterInstance, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -309,7 +319,8 @@ def test_many_rows_are_counted_and_the_first_are_shown(
         (["--reason", "bad"], "--reason: 'bad' is none of malformed_record, missing_student_id, "),
         (["--source", "teachers"], "--source: 'teachers' is none of students, attendance, asse"),
         (["--csv", "nowhere/x.csv"], "--csv: nowhere/x.csv can't be written: No such file or dir"),
-        (["--csv", "."], "--csv: . can't be written: "),
+        (["--csv", "."], "--csv: expected a file whose name ends in .csv, found ."),
+        (["--csv", "w.duckdb"], "--csv: expected a file whose name ends in .csv, found w.duckdb."),
     ],
 )
 def test_wrong_usage_of_quarantine_is_a_sentence(
@@ -317,6 +328,16 @@ def test_wrong_usage_of_quarantine_is_a_sentence(
 ) -> None:
     assert main(["quarantine", *options]) == 2
     assert capsys.readouterr().err.startswith(f"student-pipeline: {sentence}")
+
+
+def test_no_csv_goes_into_the_landing_folder(
+    refused: School, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STUDENT_PIPELINE_SOURCE", str(refused.landing))
+    before = {path: path.read_bytes() for path in refused.landing.iterdir()}
+    assert main(["quarantine", "--csv", str(refused.landing / "students.csv")]) == 2
+    assert "lies in the landing folder" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in refused.landing.iterdir()} == before
 
 
 def test_quarantine_without_a_warehouse_is_a_sentence(

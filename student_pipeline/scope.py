@@ -154,23 +154,25 @@ def _hash_of_checks() -> int:
 
 
 def _find_changed_rows(connection: duckdb.DuckDBPyConnection, fact: Table, scope: Scope) -> None:
-    """In one scan: the keys that changed or were loaded, the student-days, the students that moved."""
+    """The rows of ids that changed or were loaded, of these student-days, of students that moved."""
     bronze = tables.TABLES[f"bronze.{fact.source}"]
     changes = scope.changes(fact)
-    found = [
-        f"{fact.key[0]} IN (SELECT id FROM ({changes}) AS change UNION "
-        f"SELECT clean({bronze.columns[0].name}) FROM {scope.rows(bronze)} AS loaded)"
+    stands = f"SELECT rowid FROM {fact.full_name} WHERE"
+    places = [
+        f"{stands} _id_hash IN (SELECT id_hash(id) FROM ({changes}) AS change UNION "
+        f"SELECT id_hash(clean({bronze.columns[0].name})) FROM {scope.rows(bronze)} AS loaded)"
     ]
     if fact.rivals:
-        found.append(
-            f"(student_id, {fact.date}) IN (SELECT student_id, date FROM ({changes}) AS change)"
+        places.append(
+            f"{stands} (student_id, {fact.date}) IN "
+            f"(SELECT student_id, date FROM ({changes}) AS change)"
         )
     moved = state.moved_students(scope.since[tables.DIM_STUDENT.full_name])
     if scalar(connection, f"SELECT count(*) FROM ({moved}) AS moved"):
-        found.append(f"student_id IN ({moved})")
+        places.append(f"{stands} student_id IN ({moved})")
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE {CHANGED_ROWS} AS FROM {fact.full_name} "
-        f"WHERE rowid IN (SELECT rowid FROM {fact.full_name} WHERE {' OR '.join(found)})"
+        f"WHERE rowid IN ({' UNION ALL '.join(places)})"
     )
 
 
@@ -190,7 +192,7 @@ def _find_versions(connection: duckdb.DuckDBPyConnection, bronze: Table, scope: 
     )
     connection.execute(
         f"INSERT INTO {LOADED_VERSIONS} SELECT {silver.key[0]}, student_id "
-        f"FROM {silver.full_name} WHERE {silver.key[0]} IN (FROM loaded_ids) "
+        f"FROM {silver.full_name} WHERE _id_hash IN (SELECT id_hash(id) FROM loaded_ids) "
         f"UNION ALL SELECT {id_}, student_id FROM quarantine.{bronze.source} "
         f"WHERE reason <> 'malformed_record' AND clean({id_}) IN (FROM loaded_ids)"
     )

@@ -232,6 +232,7 @@ QUARANTINE_ASSESSMENTS = _quarantine(
 _CAME_FROM = (
     Column("_load_id", "BIGINT", "The load of the bronze row that this one is made of"),
     Column("_source_row", "BIGINT", "The number of that row in its file"),
+    Column("_id_hash", "INTEGER", "A number for the id: found faster than the text, not unique"),
 )
 
 DIM_STUDENT = Table(

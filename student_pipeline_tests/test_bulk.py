@@ -95,6 +95,8 @@ FIELD = st.one_of(
     st.text(st.characters(exclude_characters='"', exclude_categories=("Cc", "Cs")), max_size=6),
     st.text("ab \t;|,'\\#", max_size=5),
 )
+QUOTED = st.sampled_from([None] * 4 + ['"%s"', '"a""%s"', '"%s"""', '"", ;%s|"'])
+"""How a field stands in the file: as it is, or in quotes that end on its line."""
 HEADERS = st.sampled_from(
     [
         ["student_id", "name"],
@@ -119,7 +121,13 @@ def delimited(draw: st.DrawFn) -> str:
     lines = [delimiter.join(headers).replace('"', "")]
     for size in draw(st.lists(count, max_size=12)):
         fields = draw(st.lists(FIELD, min_size=size, max_size=size))
-        lines.append(delimiter.join(field.replace(delimiter, "") for field in fields))
+        quoted = draw(st.lists(QUOTED, min_size=size, max_size=size))
+        lines.append(
+            delimiter.join(
+                field.replace(delimiter, "") if quote is None else quote % field
+                for field, quote in zip(fields, quoted, strict=True)
+            )
+        )
     above = draw(
         st.sampled_from(["", "", "\ufeff", end, f"sep={delimiter}{end}", f"\ufeff {end}{end}"])
     )
@@ -132,6 +140,7 @@ def test_delimited_text(readers: Readers) -> None:
     @example("student_id,name\r\n1,a\r\n\r\n2\r\n\r\n\r\n3,b,c,d\r\n4,\r\n,\r\n")
     @example("\n\nsep=;\nstudent_id;name\n1\n\n \n2;b\n;\n\t\n3;c;d")
     @example("student_id,x\n1,\x1b\n2,\x7f\n")
+    @example('student_id,name,x\n"1","a,""b""",""\n"2"\n"3","x, y",,"z"\n""\n"4","",","')
     def compare(content: str) -> None:
         readers.assert_same("students.csv", content)
 
@@ -156,7 +165,11 @@ def test_any_text_below_a_header(readers: Readers) -> None:
     [
         b"student_id,name\n1,Zo\xeb\n",
         "student_id,name\n1,Zoë\n".encode("utf-16"),
-        b'student_id,name\n1,"Ann"\n',
+        b'student_id,name\n1,"Ann\n"\n',
+        b'student_id,name\n1,"Ann\n',
+        b'student_id,name\n1,"Ann"e\n',
+        b'student_id,name\n1, "Ann"\n',
+        b"student_id,name\n1,5' 10\"\n",
         b"student_id,name\n1,Ann\r\n2,Bob\n",
         b"student_id,name\n1,A\0\n",
         b"student_id,name\n1,A\x1bnn\n",

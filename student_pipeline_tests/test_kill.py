@@ -139,6 +139,7 @@ class Morning:
             self.run()
             self.seconds = time.monotonic() - started
         self.new = self.tables()
+        self._finished: set[object] = set()
         assert all(self.old[name] != self.new[name] for name in ("silver.fact_attend", GOLD))
 
     def _count(self) -> None:
@@ -201,12 +202,32 @@ class Morning:
         _, status = os.waitpid(child, 0)
         assert os.WIFSIGNALED(status) or not status, "the run failed by itself"
 
+    def left(self) -> object:
+        """All that the next run finds: the files, and a number for each table but its timestamps."""
+        found: list[object] = sorted(path.name for path in self.school.folder.iterdir())
+        with duckdb.connect(self.school.warehouse, read_only=True) as reader:
+            columns = reader.execute(
+                "SELECT schema_name, table_name, list(column_name ORDER BY column_name) "
+                "FROM duckdb_columns() WHERE NOT internal AND data_type NOT LIKE 'TIMESTAMP%' "
+                "GROUP BY ALL ORDER BY ALL"
+            ).fetchall()
+            for schema, table, names in columns:
+                query = f"SELECT sum(hash({', '.join(names)})), count(*) FROM {schema}.{table}"
+                found.append((table, reader.execute(query).fetchone()))
+        return tuple(found)
+
     def require_whole_then_finished(self) -> None:
-        """Every table is as before or as after; the next run makes it as after."""
+        """Every table is as before or as after; the next run makes it as after.
+
+        What many kills leave is the same; the next run is tried once for each that is not.
+        """
         for name, rows in self.tables().items():
             assert rows in (self.old[name], self.new[name]), f"{name} is half"
-        self.run()
-        assert self.tables() == self.new
+        left = self.left()
+        if left not in self._finished:
+            self.run()
+            assert self.tables() == self.new
+            self._finished.add(left)
 
 
 GOLD = "gold.class_daily_performance"

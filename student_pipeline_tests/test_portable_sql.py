@@ -344,7 +344,11 @@ def test_every_placeholder_is_one_of_the_file(path: str) -> None:
     assert used <= {*PLACEHOLDERS}
 
 
-@pytest.mark.parametrize("name", macros())
+ENGINES_OWN = {"id_hash"}
+"""Macros that every engine has in its own way: their values never leave it."""
+
+
+@pytest.mark.parametrize("name", sorted(macros().keys() - ENGINES_OWN))
 def test_a_macro_is_portable(name: str) -> None:
     """Macros are where text is cast; all other rules hold for them, too."""
     _, body = macros()[name]
@@ -571,10 +575,15 @@ def in_spark(select: str) -> str:
     return written_out.sql("spark", unsupported_level=sqlglot.ErrorLevel.RAISE)
 
 
+IN_SPARK = {"HASH"}
+"""Functions that Spark has and sqlglot does not know of."""
+
+
 def unknown_in_spark(select: str) -> list[str]:
     """The functions that stay as they were, for no one knows them."""
     again = sqlglot.parse_one(in_spark(select), read="spark")
-    return [node.name for node in again.find_all(exp.Anonymous, exp.AnonymousAggFunc)]
+    found = again.find_all(exp.Anonymous, exp.AnonymousAggFunc)
+    return [node.name for node in found if node.name not in IN_SPARK]
 
 
 @pytest.mark.parametrize("path", SELECTS)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 
 import dagster as dg
 import duckdb
@@ -10,6 +11,7 @@ import duckdb
 from student_pipeline import tables
 from student_pipeline.assets.table_asset import POOL, column_schema
 from student_pipeline.ingest.delivery import LandingFolder
+from student_pipeline.reports import standing
 from student_pipeline.reports.figures import figures
 from student_pipeline.reports.files import write_csv, write_duckdb, write_parquet
 from student_pipeline.reports.folder import PublishFolder
@@ -22,6 +24,7 @@ from student_pipeline.warehouse.connection import (
     sentence_of,
     tried_again_if_it_can_pass,
 )
+from student_pipeline.warehouse.strategies import count
 
 GROUP = "published"
 
@@ -37,6 +40,8 @@ FILES = {
     "report": ("report.html",),
 }
 """Published asset -> its files in the publish folder."""
+
+EVERY_FILE = [file for files in FILES.values() for file in files]
 
 
 def _spec(name: str, description: str, kinds: set[str], table: Table | None = None) -> dg.AssetSpec:
@@ -73,7 +78,10 @@ def published(
     publish: PublishFolder,
     rules: Rules,
 ) -> Iterator[dg.MaterializeResult]:
-    """All files are written first and then take the places of the old ones together."""
+    """All files are written first and then take the places of the old ones together.
+
+    Where nothing changed since they were checked, only the report is written: it says when.
+    """
     with tried_again_if_it_can_pass():
         rows, seconds = publish_all(
             warehouse, publish, rules, now=landing.now(), run_id=context.run.run_id
@@ -86,7 +94,7 @@ def published(
                 **({"dagster/row_count": rows[name]} if name in rows else {}),
                 **{f"bytes/{file}": size for file, size in sizes.items()},
                 "folder": dg.MetadataValue.path(str(publish.folder)),
-                "seconds": round(seconds[name], 3),
+                "seconds": round(seconds.get(name, 0), 3),
             },
         )
 
@@ -94,34 +102,26 @@ def published(
 def publish_all(
     warehouse: Warehouse, publish: PublishFolder, rules: Rules, *, now: datetime, run_id: str
 ) -> tuple[dict[str, int], dict[str, float]]:
-    """Write every file; return rows by asset, and seconds by asset.
+    """Write every file that is not as it shall be; return rows by asset, and seconds by asset.
 
     Raises:
         Failure: a file can't be written, or gold can't be read; all files are as they were.
     """
-    rows: dict[str, int] = {}
     seconds: dict[str, float] = {}
     try:
-        with (
-            warehouse.get_connection() as connection,
-            publish.new_files(*(file for files in FILES.values() for file in files)) as drafts,
-        ):
+        with warehouse.get_connection() as connection:
             _require_checked(connection)
-            for table in tables.GOLD:
+            rows = {table.name: count(connection, table) for table in tables.GOLD}
+            stand = standing.stands(connection, publish.folder, rules)
+            with publish.new_files(*(FILES["report"] if stand else EVERY_FILE)) as drafts:
+                if not stand:
+                    seconds |= _write_tables(connection, drafts, rules)
+                    # What somebody wrote into the old copy does not belong to the new one.
+                    (publish.folder / "gold.duckdb.wal").unlink(missing_ok=True)
                 started = time.monotonic()
-                parquet, csv = (drafts[file] for file in FILES[table.name])
-                rows[table.name] = write_parquet(connection, table, parquet)
-                write_csv(connection, table, csv, guarded=rules.csv_guards_formulas)
-                seconds[table.name] = time.monotonic() - started
-            started = time.monotonic()
-            write_duckdb(connection, tables.GOLD, drafts["gold.duckdb"])
-            seconds["gold_duckdb"] = time.monotonic() - started
-            started = time.monotonic()
-            shown = figures(connection, rules, now=now, run_id=run_id)
-            drafts["report.html"].write_text(page(shown), encoding="utf-8")
-            seconds["report"] = time.monotonic() - started
-            # What somebody wrote into the published copy does not belong to the new one.
-            (publish.folder / "gold.duckdb.wal").unlink(missing_ok=True)
+                shown = figures(connection, rules, now=now, run_id=run_id)
+                drafts["report.html"].write_text(page(shown), encoding="utf-8")
+                seconds["report"] = time.monotonic() - started
     except (OSError, duckdb.IOException) as error:
         reason = error.strerror if isinstance(error, OSError) else sentence_of(error)
         raise dg.Failure(
@@ -135,6 +135,22 @@ def publish_all(
             allow_retries=False,
         ) from None
     return rows, seconds
+
+
+def _write_tables(
+    connection: duckdb.DuckDBPyConnection, drafts: dict[str, Path], rules: Rules
+) -> dict[str, float]:
+    """Write both tables in every form; return seconds by asset."""
+    seconds: dict[str, float] = {}
+    for table in tables.GOLD:
+        started = time.monotonic()
+        parquet, csv = (drafts[file] for file in FILES[table.name])
+        write_parquet(connection, table, parquet)
+        write_csv(connection, table, csv, guarded=rules.csv_guards_formulas)
+        seconds[table.name] = time.monotonic() - started
+    started = time.monotonic()
+    write_duckdb(connection, tables.GOLD, drafts["gold.duckdb"])
+    return {**seconds, "gold_duckdb": time.monotonic() - started}
 
 
 def _require_checked(connection: duckdb.DuckDBPyConnection) -> None:

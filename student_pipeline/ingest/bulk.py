@@ -9,6 +9,7 @@ So what may fail is tried first on a cursor, which has a transaction of its own.
 """
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -48,9 +49,10 @@ def stage_csv(
     header: CsvHeader,
     matcher: HeaderMatcher,
 ) -> bool:
-    """Fill the staging tables from an `unquoted` file; False where it has to be read exactly."""
+    """Fill the staging tables from an `even` file; False where it has to be read exactly."""
     width = len(header.layout.headers)
-    if width < 2:
+    delimiters_below = _delimiters_below(path, header)
+    if width < 2 or delimiters_below is None:
         return False
     fields = ", ".join(f"'f{number}': 'VARCHAR'" for number in range(width))
     columns = header.layout.columns
@@ -58,17 +60,20 @@ def stage_csv(
     extra = _extra_object(
         (name, f"to_json(f{number})::VARCHAR") for name, number in header.layout.extras.items()
     )
-    # Rejected lines are stored, none of them is an error; `unquoted` files have no other kind.
+    # Lines with fields too many or too few are stored; files like this have no other errors.
     connection.execute(
         f"INSERT INTO {rows} SELECT {', '.join(picked)}, {extra} FROM read_csv(?, "
         f"columns = {{{fields}}}, auto_detect = false, header = false, skip = {header.lines}, "
-        f"delim = {sql.literal(header.delimiter)}, quote = '', escape = '', nullstr = '', "
+        f"delim = {sql.literal(header.delimiter)}, quote = '\"', escape = '\"', nullstr = '', "
         f"max_line_size = {2 * CHUNK_BYTES}, compression = 'none', hive_partitioning = false, "
         "store_rejects = true, rejects_table = 'csv_errors', rejects_scan = 'csv_scans')",
         [str(path)],
     )
     kinds = connection.execute("SELECT DISTINCT error_type::VARCHAR FROM csv_errors").fetchall()
-    delimiters = f"length(raw) - length(replace(raw, {sql.literal(header.delimiter)}, ''))"
+    unquoted = "regexp_replace(raw, '\"([^\"]|\"\")*\"', '', 'g')"
+    delimiters = (
+        f"length({unquoted}) - length(replace({unquoted}, {sql.literal(header.delimiter)}, ''))"
+    )
     connection.execute(
         f"INSERT INTO {malformed} SELECT line, format('Line {{}}: expected {width} fields, "
         f"found {{}}.', line, {delimiters} + 1), raw "
@@ -87,17 +92,30 @@ def stage_csv(
     return (
         all(kind in _FIELD_COUNT_ERRORS for (kind,) in kinds)
         and longest < _LONGEST_REJECT
-        and read == _delimiters_below(path, header)
+        and read == delimiters_below
     )
 
 
-def _delimiters_below(path: Path, header: CsvHeader) -> int:
-    """How many delimiters stand below the header."""
+def _delimiters_below(path: Path, header: CsvHeader) -> int | None:
+    """How many delimiters stand below the header and between fields.
+
+    None unless every quote is part of a field that begins and ends with one, on one line.
+    """
     delimiter = header.delimiter.encode()
+    quoted = re.compile(
+        rb'(?<![^%b\n])"[^"\n]*(?:""[^"\n]*)*"(?=[%b\r\n]|\Z)' % (delimiter, delimiter)
+    )
+    number = 0
     with path.open("rb") as stream:
         for _ in range(header.lines):
             stream.readline()
-        return sum(chunk.count(delimiter) for chunk in iter(lambda: stream.read(CHUNK_BYTES), b""))
+        while lines := stream.read(CHUNK_BYTES) + stream.readline():
+            if b'"' in lines:
+                lines = quoted.sub(b"", lines)
+                if b'"' in lines:
+                    return None
+            number += lines.count(delimiter)
+    return number
 
 
 def stage_json(

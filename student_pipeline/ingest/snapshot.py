@@ -63,14 +63,13 @@ class TextSurvey:
         encoding: how they become text.
         clean: every byte is text, and there is no NUL.
         plain: besides, it is UTF-8 without control characters but tab, LF and CR.
-        unquoted: besides, there is no quote, lines end alike, in LF or in CRLF, and none is longer
-            than two chunks.
+        even: besides, lines end alike, in LF or in CRLF, and none is longer than two chunks.
     """
 
     encoding: Encoding
     clean: bool = False
     plain: bool = False
-    unquoted: bool = False
+    even: bool = False
 
 
 def take(file: FoundFile, spool: Path, limits: Limits) -> Snapshot:
@@ -126,14 +125,13 @@ def survey(path: Path) -> TextSurvey:
             return TextSurvey("utf-16")
     if not _is_utf8(path):
         return TextSurvey("utf-8" if _has_multi_byte_utf8(path) else "windows-1252")
-    plain, nul, quoted, short_lines = True, False, False, True
+    plain, nul, short_lines = True, False, True
     returns = line_feeds = crlf = 0
     tail = b""
     for chunk in _chunks(path):
         if len(chunk.translate(None, _CONTROLS)) < len(chunk):
             plain = False
             nul |= b"\0" in chunk
-        quoted |= b'"' in chunk
         short_lines &= b"\n" in chunk or len(chunk) < CHUNK_BYTES
         # Only where there is a carriage return somewhere does it matter how many there are.
         if b"\r" in chunk or returns:
@@ -146,7 +144,7 @@ def survey(path: Path) -> TextSurvey:
         "utf-8",
         clean=not nul,
         plain=plain,
-        unquoted=plain and not quoted and one_ending and short_lines,
+        even=plain and one_ending and short_lines,
     )
 
 

@@ -72,7 +72,7 @@ def _stage_text(
         header = csv_records.read_header(path, text, matcher)
         if not (
             big
-            and text.unquoted
+            and text.even
             and bulk.stage_csv(connection, ROWS, MALFORMED, _link(snapshot, spool), header, matcher)
         ):
             _create_tables(connection, matcher)

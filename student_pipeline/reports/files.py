@@ -23,16 +23,16 @@ def columns_of(table: Table) -> list[Column]:
     return [column for column in table.columns if not column.name.startswith("_")]
 
 
-def write_parquet(connection: duckdb.DuckDBPyConnection, table: Table, path: Path) -> int:
-    """Write a table, sorted by key, with exact values; return its number of rows."""
+def write_parquet(connection: duckdb.DuckDBPyConnection, table: Table, path: Path) -> None:
+    """Write a table, sorted by key, with exact values."""
     select = _select(table, [sql.identifier(column.name) for column in columns_of(table)])
-    return _copy(connection, select, path, "FORMAT parquet, COMPRESSION zstd")
+    _copy(connection, select, path, "FORMAT parquet, COMPRESSION zstd")
 
 
 def write_csv(
     connection: duckdb.DuckDBPyConnection, table: Table, path: Path, *, guarded: bool
-) -> int:
-    """Write a table, sorted by key, as RFC 4180 has it, in UTF-8; return its number of rows.
+) -> None:
+    """Write a table, sorted by key, as RFC 4180 has it, in UTF-8.
 
     A null is an empty field, a date is ISO 8601, a truth value is `true` or `false`.
 
@@ -44,7 +44,7 @@ def write_csv(
         for column in columns_of(table)
     ]
     options = "FORMAT csv, HEADER true, DELIMITER ',', QUOTE '\"', NULLSTR '', NEW_LINE '\\r\\n'"
-    return _copy(connection, _select(table, expressions), path, options)
+    _copy(connection, _select(table, expressions), path, options)
 
 
 def write_duckdb(
@@ -79,9 +79,8 @@ def _guarded(column: Column) -> str:
     )
 
 
-def _copy(connection: duckdb.DuckDBPyConnection, select: str, path: Path, options: str) -> int:
+def _copy(connection: duckdb.DuckDBPyConnection, select: str, path: Path, options: str) -> None:
     # The draft is renamed by us, when all files are there.
-    row = connection.execute(
+    connection.execute(
         f"COPY ({select}) TO {sql.literal(str(path))} ({options}, USE_TMP_FILE false)"
-    ).fetchone()
-    return row[0] if row else 0
+    )

@@ -17,6 +17,10 @@ create or replace temp macro clean(value) as
         else trimmed(value)
     end;
 
+-- A number for a cleaned id. Columns of such numbers are read much faster than those of texts; two ids
+-- may share one, so it finds candidates only.
+create or replace temp macro id_hash(value) as cast(hash(value) % 2147483647 as integer);
+
 -- Whether cleaned text has the form of an ISO 8601 timestamp: date, blank or T, time, optional seconds,
 -- fraction and offset; or a date alone.
 create or replace temp macro is_timestamp(value) as

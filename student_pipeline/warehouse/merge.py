@@ -172,17 +172,18 @@ def _find_what_stands(
     """
     raw_id, dim = quarantine.columns[0].name, tables.DIM_STUDENT.full_name
     _make(connection, "fresh_ids", f"SELECT DISTINCT clean({raw_id}) AS id FROM {new}")
-    removed = [f"{table.key[0]} IN (FROM fresh_ids)"]
+    stands = f"SELECT rowid FROM {table.full_name} WHERE"
+    # Rows of other ids with the same hash are judged again as they were.
+    places = f"{stands} _id_hash IN (SELECT id_hash(id) FROM fresh_ids)"
     once_more = f"clean({raw_id}) IN (FROM fresh_ids)"
     if dim in followed:
         _make(connection, "moved", state.moved_students(followed[dim]))
         if scalar(connection, "SELECT count(*) FROM moved"):
-            removed.append("student_id IN (FROM moved)")
+            places += f" UNION ALL {stands} student_id IN (FROM moved)"
         once_more += (
             " OR (reason = 'unknown_student' "
             f"AND clean(student_id) IN (SELECT student_id FROM {dim}))"
         )
-    places = f"SELECT rowid FROM {table.full_name} WHERE {' OR '.join(removed)}"
     _make(connection, "removed", _rows_at(table, places))
     _make(
         connection,
@@ -195,7 +196,7 @@ def _find_what_stands(
 def _rows_at(table: Table, places: str) -> str:
     """The SELECT of the rows with these row ids, and the ids.
 
-    Finding the places first reads two columns of all rows, and the others of those few alone.
+    Finding the places first reads a column of all rows, and the others of those few alone.
     """
     return f"SELECT rowid AS _row, * FROM {table.full_name} WHERE rowid IN ({places})"
 
@@ -281,6 +282,7 @@ def _merge_groups(
         connection,
         f"SELECT count(*) FROM {table.full_name} AS stored SEMI JOIN affected USING ({key})",
     )
+    # Gold is sorted by key, so all of it is written.
     _make(
         connection,
         "merged",

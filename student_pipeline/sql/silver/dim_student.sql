@@ -22,5 +22,6 @@ select
     updated_at,
     _load_id,
     _source_row,
+    id_hash(student_id) as _id_hash,
     case when student_id is null then 'missing_student_id' end as reason
 from typed

@@ -63,5 +63,6 @@ select
     created_at,
     _load_id,
     _source_row,
+    id_hash(assess_id) as _id_hash,
     reason
 from judged

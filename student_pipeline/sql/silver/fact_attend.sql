@@ -75,5 +75,6 @@ select
     created_at,
     _load_id,
     _source_row,
+    id_hash(attend_id) as _id_hash,
     reason
 from counted

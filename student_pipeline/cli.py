@@ -173,6 +173,7 @@ def _run(options: argparse.Namespace) -> int:
     import dagster as dg
 
     from student_pipeline.definitions import defs
+    from student_pipeline.history_files import kept_open
     from student_pipeline.ingest.discovery import strangers
     from student_pipeline.jobs import JOB_NAME, full_refresh_config
     from student_pipeline.progress import say
@@ -186,7 +187,7 @@ def _run(options: argparse.Namespace) -> int:
     keys = _selected(steps, options.select)
     planned = [key.to_user_string() for key in keys]
     others = strangers(os.environ["STUDENT_PIPELINE_SOURCE"])
-    with private(), _dagster_instance() as instance:
+    with private(), kept_open(), _dagster_instance() as instance:
         started = time.monotonic()
         say(f"Landing folder: {os.environ['STUDENT_PIPELINE_SOURCE']}")
         say(f"Warehouse:      {os.environ['STUDENT_PIPELINE_WAREHOUSE']}")

@@ -20,7 +20,7 @@ from student_pipeline.tables import Table
 from student_pipeline.warehouse import sql, state
 from student_pipeline.warehouse.strategies import count, scalar, stored_columns
 
-WHOLE_UP_TO = 1_000_000
+WHOLE_UP_TO = 250_000
 """Tables of up to this many rows are always looked at whole: that takes no time."""
 
 READS: dict[str, Sequence[Table]] = {

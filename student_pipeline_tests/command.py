@@ -5,7 +5,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,10 +143,15 @@ def clean_environment() -> dict[str, str]:
     return kept | {"PYTHONPATH": str(PROJECT_ROOT)}
 
 
-def tables(warehouse: Path) -> dict[str, list[tuple[Any, ...]]]:
+def tables(
+    warehouse: Path, but: Sequence[str] = ("_ingested_at",)
+) -> dict[str, list[tuple[Any, ...]]]:
     """`schema.table` -> all rows, sorted, of what a warehouse holds for people.
 
     Without the times of loading, so that two runs of the same files can be compared.
+
+    Args:
+        but: columns that are left out.
     """
     with duckdb.connect(warehouse, read_only=True) as connection:
         names = connection.execute(
@@ -156,8 +161,8 @@ def tables(warehouse: Path) -> dict[str, list[tuple[Any, ...]]]:
         for schema, name in names:
             columns = connection.execute(
                 "SELECT string_agg('\"' || column_name || '\"', ', ') FROM duckdb_columns() "
-                "WHERE schema_name = ? AND table_name = ? AND column_name <> '_ingested_at'",
-                [schema, name],
+                "WHERE schema_name = ? AND table_name = ? AND column_name NOT IN (FROM unnest(?))",
+                [schema, name, [*but]],
             ).fetchall()[0][0]
             found[f"{schema}.{name}"] = connection.execute(
                 f"SELECT {columns} FROM {schema}.{name} ORDER BY ALL"

@@ -19,7 +19,7 @@ from student_pipeline.warehouse import sql
 MOST_FREE = 0.30
 """A file of which more than this share is free gets compacted: it is then 1.4 times what it needs."""
 
-SMALLEST_FILE = 8 << 20
+SMALLEST_FILE = 2 << 20
 """Bytes of a file that is worth it."""
 
 

@@ -6,6 +6,7 @@ Every contestant is a whole process. They are run in turn (A B A B ...), since m
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.comparing import require_same_gold
@@ -17,6 +18,7 @@ from benchmarks.contestants import (
     python_of,
 )
 from benchmarks.data import ROWS_OF_A_YEAR, history, write_day
+from benchmarks.limit import memory_limit
 from benchmarks.measuring import Cost, OutOfMemory, measure
 from student_pipeline.sample_data import write_sample
 
@@ -30,8 +32,9 @@ DAY, NOTHING_NEW, EMPTY_JOB = "one more day", "nothing new", "empty_job"
 class Arena:
     """A folder to work in: environments, data, and the output of each contestant."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, memory_limit_mb: int = 0) -> None:
         self.folder = folder.resolve()
+        self._memory_limit_mb = memory_limit_mb
         self._outputs = self.folder / "outputs"
         self._landing = self.folder / "landing"
         self._outputs.mkdir(parents=True, exist_ok=True)
@@ -69,7 +72,9 @@ class Arena:
 
     def measure(self, name: str, command: Command) -> Cost:
         """Run a command that writes to the output folder of this name."""
-        cost = measure(command, self.output(name), self.folder / f"{name}.log")
+        with memory_limit(self._memory_limit_mb) as words:
+            command = replace(command, words=[*words, *command.words])
+            cost = measure(command, self.output(name), self.folder / f"{name}.log")
         print(f"  {name}: {cost.wall:.1f} s, {cost.peak_mb:,.0f} MB", flush=True)
         return cost
 

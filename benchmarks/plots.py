@@ -14,6 +14,7 @@ COLORS = {
     "dbt_duckdb": "#d9480f",
     "pandas": "#7c3aed",
 }
+STEPS = [digit * 10**power for power in range(-2, 6) for digit in (1, 2, 5)]
 PICTURES = {
     "time.svg": ("wall", "A whole first build: seconds"),
     "memory.svg": ("peak_mb", "A whole first build: peak memory in MB"),
@@ -68,7 +69,7 @@ def specification(
                 "scale": logarithmic,
                 "axis": {
                     "values": sorted({row["rows"] for row in rows}),
-                    "format": ",d",
+                    "format": "~s",
                     "grid": False,
                 },
             },
@@ -77,7 +78,7 @@ def specification(
                 "type": "quantitative",
                 "title": None,
                 "scale": logarithmic,
-                "axis": {"format": ",~r", "gridColor": "#e5e7eb"},
+                "axis": {"values": STEPS, "format": ",~r", "gridColor": "#e5e7eb"},
             },
             "color": {
                 "field": "contestant",

@@ -16,7 +16,7 @@ TITLES = {contestant.name: contestant.title for contestant in CONTESTANTS}
 def write_report(measured: Sequence[Measured], folder: Path) -> None:
     """Write `README.md` and the pictures into the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    builds = [one for one in measured if one.contest == "build"]
+    builds = [one for one in measured if one.contest == "build" and not one.memory_limit_mb]
     if builds:
         draw(builds, TITLES, folder)
     (folder / "README.md").write_text(markdown(measured), encoding="utf-8")
@@ -24,9 +24,9 @@ def write_report(measured: Sequence[Measured], folder: Path) -> None:
 
 def markdown(measured: Sequence[Measured]) -> str:
     """The page."""
-    contests = {
-        contest: list(ones) for contest, ones in groupby(measured, key=lambda one: one.contest)
-    }
+    limited = [one for one in measured if one.contest == "build" and one.memory_limit_mb]
+    free = [one for one in measured if not one.memory_limit_mb]
+    contests = {contest: list(ones) for contest, ones in groupby(free, key=lambda one: one.contest)}
     lines = [
         "# Results",
         "",
@@ -38,6 +38,8 @@ def markdown(measured: Sequence[Measured]) -> str:
     ]
     if "build" in contests:
         lines += ["", *_builds(contests["build"])]
+    if limited:
+        lines += ["", *_limited(limited)]
     if "day" in contests:
         lines += ["", *_days(contests["day"], contests.get("build", []))]
     if "sample" in contests:
@@ -58,6 +60,19 @@ def _builds(builds: Sequence[Measured]) -> Iterator[str]:
         yield ""
         yield f"![{title}]({picture})"
     yield ""
+    yield from _table(builds)
+
+
+def _limited(builds: Sequence[Measured]) -> Iterator[str]:
+    yield "## A whole first build with little memory"
+    for limit, ones in groupby(builds, key=lambda one: one.memory_limit_mb):
+        yield ""
+        yield f"With {limit:,} MB of memory for all of the contestant's processes:"
+        yield ""
+        yield from _table(list(ones))
+
+
+def _table(builds: Sequence[Measured]) -> Iterator[str]:
     yield "| attendance rows | contestant | seconds | CPU seconds | peak MB | disk MB | times ours |"
     yield "| ---: | --- | ---: | ---: | ---: | ---: | ---: |"
     for one in builds:
@@ -140,8 +155,9 @@ def _circumstances(measured: Sequence[Measured]) -> Iterator[str]:
     yield "| --- | ---: | ---: | --- | --- |"
     for one in measured:
         rounds = max((len(costs) for costs in one.costs.values()), default=0)
+        limit = f", {one.memory_limit_mb:,} MB" if one.memory_limit_mb else ""
         yield (
-            f"| {one.contest} | {one.attendance:,} | {rounds} | {one.measured_on} | {one.machine} |"
+            f"| {one.contest}{limit} | {one.attendance:,} | {rounds} | {one.measured_on} | {one.machine} |"
         )
 
 

@@ -1,6 +1,7 @@
 """The figures of all invocations, kept in `results/measured.json`.
 
-A contest at a scale is measured in one invocation and replaced as a whole by the next one.
+A contest at a scale, within a limit of memory, is measured in one invocation and replaced as a
+whole by the next one.
 """
 
 import json
@@ -18,6 +19,7 @@ class Measured:
     Attributes:
         contest: `build`, `day` or `sample`.
         attendance: rows of attendance.
+        memory_limit_mb: how much memory each was given; 0: all there is.
         machine: the facts of the machine, in one line.
         measured_on: YYYY-MM-DD.
         versions: name of a contestant -> version.
@@ -26,10 +28,16 @@ class Measured:
 
     contest: str
     attendance: int
+    memory_limit_mb: int
     machine: str
     measured_on: str
     versions: Mapping[str, str]
     costs: Mapping[str, list[Cost]]
+
+    @property
+    def key(self) -> tuple[str, int, int]:
+        """What it is replaced by: the same contest, at the same scale, within the same limit."""
+        return self.contest, self.memory_limit_mb, self.attendance
 
 
 def load(file: Path) -> list[Measured]:
@@ -52,9 +60,8 @@ def load(file: Path) -> list[Measured]:
 
 def save(file: Path, measured: Measured) -> list[Measured]:
     """Put it in place of what was measured in the same contest at the same scale; all of them."""
-    key = (measured.contest, measured.attendance)
-    everything = [one for one in load(file) if (one.contest, one.attendance) != key]
-    everything = sorted([*everything, measured], key=lambda one: (one.contest, one.attendance))
+    others = [one for one in load(file) if one.key != measured.key]
+    everything = sorted([*others, measured], key=lambda one: one.key)
     file.parent.mkdir(parents=True, exist_ok=True)
     rounded = [asdict(one) for one in everything]
     for one in rounded:

@@ -4,7 +4,7 @@ Data, environments and outputs lie in a folder that is kept, so that a second ti
 result is stored as soon as it is there; the page and the pictures are made anew from all results.
 
 Usage: python -m benchmarks.run [--scales N ...] [--contests NAME ...] [--contestants NAME ...]
-                                [--rounds N] [--folder DIR] [--results DIR]
+                                [--rounds N] [--memory-limit MB] [--folder DIR] [--results DIR]
 """
 
 import argparse
@@ -19,13 +19,14 @@ from benchmarks import contests
 from benchmarks.comparing import Differing
 from benchmarks.contestants import CONTESTANTS, PIPELINE, Contestant
 from benchmarks.contests import Arena, Costs
+from benchmarks.limit import NoLimit
 from benchmarks.measuring import CommandFailed, machine
 from benchmarks.report import write_report
 from benchmarks.results import Measured, load, save
 
 HERE = Path(__file__).resolve().parent
 SCALES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000, 50_000_000)
-SMALLEST_HISTORY = 100_000
+SMALLEST_HISTORY = 1_000_000
 """A day of a smaller school is a handful of rows."""
 
 SAMPLE_ROWS, SAMPLE_ROUNDS = 5_000, 5
@@ -34,7 +35,7 @@ SAMPLE_ROWS, SAMPLE_ROUNDS = 5_000, 5
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the contests; 0, or 1 after a sentence that says what went wrong."""
     options = _options(arguments)
-    arena = Arena(options.folder)
+    arena = Arena(options.folder, options.memory_limit)
     chosen = [each for each in CONTESTANTS if each.name in options.contestants]
     file = options.results / "measured.json"
 
@@ -42,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         measured = Measured(
             contest=contest,
             attendance=attendance,
+            memory_limit_mb=options.memory_limit,
             machine=machine(),
             measured_on=datetime.now(timezone.utc).date().isoformat(),
             versions=_versions(chosen),
@@ -61,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print("The shipped sample", flush=True)
             rounds = max(SAMPLE_ROUNDS, options.rounds)
             keep("sample", SAMPLE_ROWS, contests.sample(arena, rounds))
-    except (CommandFailed, Differing) as error:
+    except (CommandFailed, Differing, NoLimit) as error:
         print(error, file=sys.stderr)
         return 1
     write_report(load(file), options.results)
@@ -89,6 +91,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--contestants", nargs="*", default=names, choices=names)
     parser.add_argument("--rounds", type=int, default=3, metavar="N")
     parser.add_argument(
+        "--memory-limit", type=int, default=0, metavar="MB",
+        help="give each so much memory (root on Linux only; default: no limit)",
+    )  # fmt: skip
+    parser.add_argument(
         "--folder",
         type=Path,
         default=HERE.parent / "build" / "bench",
@@ -97,7 +103,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--results", type=Path, default=HERE / "results", help="where the results are kept"
     )
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.memory_limit and options.contests != ["build"]:
+        parser.error("--memory-limit goes with --contests build alone.")
+    return options
 
 
 if __name__ == "__main__":

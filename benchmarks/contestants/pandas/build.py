@@ -40,8 +40,8 @@ def share(part: pd.Series, whole: pd.Series) -> pd.Series:
 
 def bronze(landing: Path) -> dict[str, pd.DataFrame]:
     now = pd.Timestamp.now(tz="UTC")
-    students = pd.read_csv(landing / "students.csv", dtype=str)
-    attendance = pd.read_csv(landing / "attendance.csv", dtype=str)
+    students = pd.read_csv(landing / "students.csv", dtype=str, engine="pyarrow")
+    attendance = pd.read_csv(landing / "attendance.csv", dtype=str, engine="pyarrow")
     assessments = pd.read_json(landing / "assessments.json", dtype=False)
     return {
         "students": students.assign(_ingested_at=now, _source_file="students.csv"),

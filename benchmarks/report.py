@@ -126,6 +126,8 @@ def _days(days: Sequence[Measured], builds: Sequence[Measured]) -> Iterator[str]
 def _share_of_the_build(day: Measured, built: Cost) -> str:
     start = median(day.costs[f"{PIPELINE.name}: {NOTHING_NEW}"]).wall
     above, whole = _day(day).wall - start, built.wall - start
+    if above <= 0:
+        return f"On {day.attendance:,} rows our day takes no longer than a run with nothing new."
     return (
         f"On {day.attendance:,} rows, above a run in which nothing is new, our day takes "
         f"{above / whole:.1%} of the time of the whole build."
@@ -165,4 +167,11 @@ def _figures(costs: Sequence[Cost]) -> str:
     if not costs:
         return "out of memory | | | "
     cost = median(costs)
-    return f"{cost.wall:.1f} | {cost.cpu:.1f} | {cost.peak_mb:,.0f} | {cost.disk_mb:,.0f}"
+    seconds = (
+        f"{figure:.2f}" if figure < 10 else f"{figure:.1f}" for figure in (cost.wall, cost.cpu)
+    )
+    return f"{' | '.join(seconds)} | {cost.peak_mb:,.0f} | {_megabytes(cost.disk_mb)}"
+
+
+def _megabytes(figure: float) -> str:
+    return f"{figure:.1f}" if figure < 10 else f"{figure:,.0f}"

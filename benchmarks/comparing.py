@@ -68,7 +68,7 @@ def _require_same_rows(
     key = " || ' ' || ".join(f"CAST(coalesce(a.{k}, b.{k}) AS VARCHAR)" for k in table.key)
     counts = ", ".join(f"count(*) FILTER (WHERE {condition})" for condition in unequal.values())
     row = connection.execute(
-        f"SELECT count(a.{table.key[0]}), count(b.{table.key[0]}), count(*), "
+        f"SELECT (SELECT count(*) FROM {ours}), (SELECT count(*) FROM {theirs}), count(*), "
         f"count(*) FILTER (WHERE {one_side}), "
         f"min({key}) FILTER (WHERE {one_side} OR {' OR '.join(unequal.values())}), {counts} "
         f"FROM (SELECT {cast} FROM {ours}) AS a FULL JOIN (SELECT {cast} FROM {theirs}) AS b ON {on}"
@@ -76,9 +76,9 @@ def _require_same_rows(
     assert row
     ours_rows, theirs_rows, pairs, alone, example, *differing = row
     if alone or not ours_rows == theirs_rows == pairs:
+        why = f"{alone:,} have no counterpart, such as {example}" if alone else "some stand twice"
         raise Differing(
-            f"{table.full_name} in {output} has {theirs_rows:,} rows, expected {ours_rows:,}; "
-            f"{alone:,} have no counterpart, such as {example}."
+            f"{table.full_name} in {output} has {theirs_rows:,} rows, expected {ours_rows:,}; {why}."
         )
     columns = [f"{name} ({n:,} rows)" for name, n in zip(unequal, differing, strict=True) if n]
     if columns:

@@ -39,7 +39,7 @@ coverage: $(READY)  ## Run the tests and measure how much of the package they ex
 	$(BIN)/python -m pytest --durations=10 --cov --cov-report=term --cov-fail-under=95
 
 .PHONY: bench
-bench: $(READY)  ## Measure speed and memory against a bare DuckDB script and an empty job.
+bench: $(READY)  ## Measure speed and memory against what one might use instead; takes hours.
 	$(BIN)/python -m benchmarks.run
 
 WHEELHOUSE ?= wheelhouse

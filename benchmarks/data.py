@@ -1,18 +1,38 @@
-"""The files of one more school day, made from those of a whole history.
-
-1/180 of the attendance rows and assessments, 1 % corrections of older days among them, and a roster
-in which 0.1 % of the students are in another class.
-"""
+"""The files that the contestants read: a school's history of any size, and one more day of it."""
 
 from pathlib import Path
 
 import duckdb
 
+from student_pipeline.sample_data import write_sample
+
 DAYS_OF_A_YEAR = 180
+ROWS_OF_A_YEAR = 10_000_000
+"""Attendance rows of the largest school in one year; more of them are more years."""
 
 
-def write_day(history: Path, day: Path, years: int = 1) -> None:
+def history(folder: Path, attendance: int) -> Path:
+    """The folder with the files of a school with so many attendance rows; made when missing.
+
+    Without flaws, so that contestants without a quarantine build the same tables. A tenth as many
+    assessments, and a student for each 200 rows, at most 50,000.
+    """
+    if not (folder / "assessments.json").exists():
+        write_sample(
+            folder,
+            students=max(2, min(attendance, ROWS_OF_A_YEAR) // 200),
+            attendance=attendance,
+            assessments=attendance // 10,
+            dirt=False,
+        )
+    return folder
+
+
+def write_day(history: Path, day: Path, years: int) -> None:
     """Write `students_day.csv`, `attendance_day.csv` and `assessments_day.json`.
+
+    1/180 of a year's attendance rows and assessments, 1 % corrections of older days among them, and
+    a roster in which 0.1 % of the students are in another class. The same files for the same history.
 
     Args:
         history: the folder with the files that are there already.
@@ -20,14 +40,13 @@ def write_day(history: Path, day: Path, years: int = 1) -> None:
     """
     day.mkdir(parents=True, exist_ok=True)
     with duckdb.connect() as connection:
-        connection.execute("SELECT setseed(0.5)")
         _load(connection, "students", f"read_csv('{history}/students.csv', all_varchar = true)")
         _load(connection, "attendance", f"read_csv('{history}/attendance.csv', all_varchar = true)")
         _load(
             connection,
             "assessments",
-            f"read_json('{history}/assessments.json', columns = {{student_id: 'VARCHAR', "
-            "subject: 'VARCHAR', score: 'VARCHAR', max_score: 'VARCHAR'})",
+            f"read_json('{history}/assessments.json', columns = {{assessment_id: 'VARCHAR', "
+            "student_id: 'VARCHAR', subject: 'VARCHAR', score: 'DOUBLE', max_score: 'DOUBLE'})",
         )
         rows, scores = (
             connection.execute(
@@ -39,22 +58,22 @@ def write_day(history: Path, day: Path, years: int = 1) -> None:
             f"""
             COPY (
                 SELECT 'N' || student_id AS attend_id, student_id, '2026-06-30' AS date,
-                    CASE WHEN random() < 0.93 THEN 'PRESENT' ELSE 'ABSENT' END AS status,
+                    CASE WHEN hash(student_id) % 100 < 93 THEN 'PRESENT' ELSE 'ABSENT' END AS status,
                     '2026-06-30T13:30:00Z' AS created_at
                 FROM (SELECT student_id FROM students WHERE status IN ('ACTIVE', 'ENROLLED')
                     ORDER BY student_id LIMIT {rows - rows // 100})
                 UNION ALL
                 SELECT attend_id, student_id, date, 'EXCUSED', '2026-06-30T15:00:00Z'
-                FROM (FROM attendance USING SAMPLE reservoir({rows // 100} ROWS) REPEATABLE (1))
+                FROM (FROM attendance ORDER BY hash(attend_id) LIMIT {rows // 100})
             ) TO '{day}/attendance_day.csv' (HEADER)
             """
         )
         connection.execute(
             f"""
             COPY (
-                SELECT 'N' || row_number() OVER () AS assessment_id, student_id, subject, score,
+                SELECT 'N' || assessment_id AS assessment_id, student_id, subject, score,
                     max_score, '2026-06-30' AS date, '2026-06-30T15:00:00Z' AS created_at
-                FROM (FROM assessments USING SAMPLE reservoir({scores} ROWS) REPEATABLE (1))
+                FROM (FROM assessments ORDER BY hash(assessment_id) LIMIT {scores})
             ) TO '{day}/assessments_day.json' (ARRAY true)
             """
         )

@@ -3,7 +3,7 @@
 No quarantine, no ledger, no checks, no odd formats, no incremental load, no Dagster: what a data
 engineer would write in an afternoon for clean files. The pipeline's speed is told against it.
 
-Usage: python benchmarks/bare_duckdb.py LANDING_FOLDER WAREHOUSE_FILE
+Usage: python build.py LANDING_FOLDER OUTPUT_FOLDER
 """
 
 import sys
@@ -162,9 +162,9 @@ CREATE TABLE gold.student_performance_summary AS
 """
 
 
-def main(landing: str, warehouse: str) -> None:
-    """Build the warehouse file from the landing folder."""
-    with duckdb.connect(warehouse) as connection:
+def main(landing: str, output: str) -> None:
+    """Build `warehouse.duckdb` in the output folder from the files of the landing folder."""
+    with duckdb.connect(f"{output}/warehouse.duckdb") as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("CREATE SCHEMA bronze; CREATE SCHEMA silver; CREATE SCHEMA gold;")
         connection.execute(BRONZE.format(landing=landing))

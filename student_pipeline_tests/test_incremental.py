@@ -271,7 +271,7 @@ def test_a_warning_about_rows_that_did_not_change_is_told_again(after: School) -
     after.deliver("attendance_2.csv", attendance("A2601,S02,2026-06-26,P,2026-06-30T08:00:00Z"))
     name = "bronze/attendance: one_student_per_id"
     sentence = (
-        "1 ids were delivered for different students; the latest version counts. Among them: A2601."
+        "1 id was delivered for different students; the latest version counts. Among them: A2601."
     )
     for _ in range(2):
         assert warnings_of(after.run())[name] == sentence

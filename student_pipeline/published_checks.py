@@ -13,7 +13,6 @@ import duckdb
 from student_pipeline import tables
 from student_pipeline.assets.published import published_key
 from student_pipeline.assets.table_asset import POOL
-from student_pipeline.reports.files import columns_of
 from student_pipeline.reports.folder import PublishFolder
 from student_pipeline.reports.page import END, MOST_BYTES
 from student_pipeline.tables import Table
@@ -35,7 +34,7 @@ def _relation(table: Table, file: Path) -> str:
     if file.suffix == ".parquet":
         return f"read_parquet({sql.literal(str(file))})"
     columns = ", ".join(
-        f"{sql.literal(column.name)}: {sql.literal(column.type)}" for column in columns_of(table)
+        f"{sql.literal(column.name)}: {sql.literal(column.type)}" for column in table.contract
     )
     return (
         f"read_csv({sql.literal(str(file))}, columns = {{{columns}}}, auto_detect = false, "
@@ -46,7 +45,7 @@ def _relation(table: Table, file: Path) -> str:
 
 def _differing(connection: duckdb.DuckDBPyConnection, table: Table, relation: str) -> int:
     """Rows of gold that are not in the relation, or the other way round."""
-    names = sql.names(column.name for column in columns_of(table))
+    names = sql.names(column.name for column in table.contract)
     mine, theirs = f"SELECT {names} FROM {table.full_name}", f"SELECT {names} FROM {relation}"
     row = connection.execute(
         f"SELECT (SELECT count(*) FROM ({mine} EXCEPT ALL {theirs})) "

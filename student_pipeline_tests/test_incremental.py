@@ -387,7 +387,7 @@ def test_rows_without_an_id_are_counted_among_what_changed(
     looked_at(monkeypatch, tamper)
     after.deliver("attendance_2.csv", attendance(",S01,2026-06-30,P,"))
     said = failed_checks(after.run())["silver/fact_attend: nothing_is_lost"]
-    assert "1 rows without an id" in said
+    assert "rows without an id: 1" in said
 
 
 def test_a_failed_check_of_silver_keeps_what_changed_for_gold(

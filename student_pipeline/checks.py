@@ -18,6 +18,7 @@ from student_pipeline import tables
 from student_pipeline.assets.table_asset import POOL
 from student_pipeline.ingest.delivery import LandingFolder
 from student_pipeline.ingest.discovery import patterns
+from student_pipeline.ingest.layout import without_headers
 from student_pipeline.scope import Scope, last_warning, note_failed, note_passed, scope_of
 from student_pipeline.settings import Rules
 from student_pipeline.sources import PRESENT_STATUSES, SOURCES
@@ -253,7 +254,9 @@ def _rows_meet(
             return Finding(True, "Every row is as it should be.")
         somewhere = " OR ".join(f"({conditions[name]})" for name in broken)
         keys = _some_keys(around, table, somewhere)
-        columns = ", ".join(f"{name} in {n:,} rows" for name, n in broken.items())
+        columns = ", ".join(
+            f"{name} in {n:,} row{'s' if n > 1 else ''}" for name, n in broken.items()
+        )
         return Finding(
             False, f"{check.replace('_', ' ')}: {columns}. {_named(keys)}", {**broken, "keys": keys}
         )
@@ -370,7 +373,10 @@ def _unique(table: Table) -> Callable[[Surroundings], Finding]:
             f"GROUP BY {', '.join(columns)} HAVING count(*) > 1 OR {nulls}"
         )
         return _no_offenders(
-            around, query, "Every key stands once.", "keys that are null or stand twice"
+            around,
+            query,
+            "Every key stands once.",
+            ("key that is null or stands twice", "keys that are null or stand twice"),
         )
 
     return find
@@ -379,8 +385,12 @@ def _unique(table: Table) -> Callable[[Surroundings], Finding]:
 # --- the business rules ---------------------------------------------------------------------------
 
 
-def _no_offenders(around: Surroundings, query: str, good: str, bad: str) -> Finding:
-    """Whether a query that yields the `key` of whatever breaks a rule yields nothing."""
+def _no_offenders(around: Surroundings, query: str, good: str, bad: tuple[str, str]) -> Finding:
+    """Whether a query that yields the `key` of whatever breaks a rule yields nothing.
+
+    Args:
+        bad: what to say behind the number 1, and behind any other.
+    """
     row = around.connection.execute(
         f"WITH offenders AS MATERIALIZED ({query}), "
         "sample_of AS (SELECT coalesce(key, 'null') AS key FROM offenders "
@@ -390,11 +400,12 @@ def _no_offenders(around: Surroundings, query: str, good: str, bad: str) -> Find
     number, keys = row or (0, [])
     if not number:
         return Finding(True, good)
-    return Finding(False, f"{number:,} {bad}. {_named(keys)}", {"offenders": number, "keys": keys})
+    sentence = f"{number:,} {bad[number > 1]}. {_named(keys)}"
+    return Finding(False, sentence, {"offenders": number, "keys": keys})
 
 
 def _from_file(
-    path: str, good: str, bad: str, **values: object
+    path: str, good: str, bad: tuple[str, str], **values: object
 ) -> Callable[[Surroundings], Finding]:
     """Whether the query of a file yields nothing.
 
@@ -451,9 +462,15 @@ def _nothing_is_lost(
 ) -> Callable[[Surroundings], Finding]:
     def find(around: Surroundings) -> Finding:
         if around.scope.way == "whole":
-            path, bad = "nothing_is_lost.sql", "equation does not hold"
+            path, bad = "nothing_is_lost.sql", ("equation does not hold", "equations do not hold")
         else:
-            path, bad = "nothing_new_is_lost.sql", "ids are not once in silver or in the quarantine"
+            path, bad = (
+                "nothing_new_is_lost.sql",
+                (
+                    "id is not once in silver or in the quarantine",
+                    "ids are not once in silver or in the quarantine",
+                ),
+            )
         good = "Every latest version is in silver or in the quarantine."
         return _from_file(
             path,
@@ -477,7 +494,14 @@ def _bronze_checks(table: Table) -> list[Check]:
             "files_readable",
             "Every file of the source could be read and loaded.",
             _files_readable(table),
-        )
+        ),
+        Check(
+            table,
+            "columns_known",
+            "The files that were loaded last have the columns that silver uses, under known headers.",
+            _columns_known(table),
+            warning=True,
+        ),
     ]
     if table is tables.BRONZE_STUDENTS:
         checks.append(
@@ -507,7 +531,10 @@ def _one_student_per_id(table: Table) -> Callable[[Surroundings], Finding]:
     find_new = _from_file(
         "one_student_per_id.sql",
         "Every id belongs to one student.",
-        "ids were delivered for different students; the latest version counts",
+        (
+            "id was delivered for different students; the latest version counts",
+            "ids were delivered for different students; the latest version counts",
+        ),
         id=table.columns[0].name,
         bronze=lambda around: around.scope.versions(table),
     )
@@ -545,11 +572,39 @@ def _files_readable(table: Table) -> Callable[[Surroundings], Finding]:
     return find
 
 
+def _columns_known(table: Table) -> Callable[[Surroundings], Finding]:
+    """No file lacked a column in the run that loaded files of the source last."""
+
+    def find(around: Surroundings) -> Finding:
+        loaded = "FROM ops.source_files WHERE source = $1 AND status = 'loaded'"
+        notes = around.connection.execute(
+            f"SELECT path, message {loaded} AND message IS NOT NULL "
+            f"AND run_id = (SELECT arg_max(run_id, _load_id) {loaded}) ORDER BY path",
+            [table.source],
+        ).fetchall()
+        if not notes:
+            return Finding(True, "No column is missing.")
+        named = [f"{path}: {without_headers(note)}" for path, note in notes[:MOST_KEYS]]
+        files = "file lacks" if len(notes) == 1 else "files lack"
+        return Finding(
+            False,
+            f"{len(notes):,} {files} columns that silver uses. {' '.join(named)} "
+            "Where a column stands under another header, add that to header_aliases in rules.yaml "
+            "and deliver the file anew, changed. The ledger ops.source_files names the headers.",
+            {"files": len(notes), "lacking": [path for path, _ in notes[:MOST_KEYS]]},
+        )
+
+    return find
+
+
 def _still_in_roster() -> Callable[[Surroundings], Finding]:
     find_leavers = _from_file(
         "left_the_roster.sql",
         "Every student is in the latest roster.",
-        "students are not in the roster that was loaded last; they stay as they were",
+        (
+            "student is not in the roster that was loaded last and stays as before",
+            "students are not in the roster that was loaded last; they stay as they were",
+        ),
         students=tables.BRONZE_STUDENTS.full_name,
     )
 
@@ -570,7 +625,10 @@ def _quarantine_checks(table: Table) -> list[Check]:
             _from_file(
                 "quarantined_share.sql",
                 "No reason stands out.",
-                "reasons refuse more rows than expected",
+                (
+                    "reason refuses more rows than expected",
+                    "reasons refuse more rows than expected",
+                ),
                 quarantine=table.full_name,
                 silver=_SILVER_OF[table.source].full_name,
                 limit=lambda around: around.rules.quarantine_warning_share,
@@ -589,7 +647,10 @@ def _fact_checks(table: Table) -> list[Check]:
             _from_file(
                 "class_of_student.sql",
                 "Every record has its student's class.",
-                "records have another class than their student",
+                (
+                    "record has another class than its student",
+                    "records have another class than their student",
+                ),
                 id=table.key[0],
                 fact=_rows(table),
                 dim_student=tables.DIM_STUDENT.full_name,
@@ -613,7 +674,10 @@ def _fact_checks(table: Table) -> list[Check]:
                 _from_file(
                     "one_counted_record.sql",
                     "One record counts for each student and day.",
-                    "student-days don't have exactly one record that counts",
+                    (
+                        "student-day does not have exactly one record that counts",
+                        "student-days don't have exactly one record that counts",
+                    ),
                     fact_attend=lambda around: around.scope.student_days(table),
                 ),
                 rows_decide=True,
@@ -625,7 +689,10 @@ def _fact_checks(table: Table) -> list[Check]:
                 _from_file(
                     "presence_follows_status.sql",
                     "Presence follows from the status.",
-                    "records whose presence does not follow from the status",
+                    (
+                        "record whose presence does not follow from the status",
+                        "records whose presence does not follow from the status",
+                    ),
                     fact_attend=_rows(table),
                     present_statuses=", ".join(map(sql.literal, PRESENT_STATUSES)),
                 ),
@@ -641,7 +708,10 @@ def _fact_checks(table: Table) -> list[Check]:
                 _from_file(
                     "score_in_range.sql",
                     "Every score is within its range.",
-                    "assessments have a score out of range or a wrong percentage",
+                    (
+                        "assessment has a score out of range or a wrong percentage",
+                        "assessments have a score out of range or a wrong percentage",
+                    ),
                     fact_assess=_rows(table),
                 ),
                 rows_decide=True,
@@ -658,7 +728,10 @@ def _recent(table: Table) -> Callable[[Surroundings], Finding]:
         if newest is None:
             return Finding(True, "There is no record yet.")
         age = around.rules.calendar().school_days_after(newest, around.landing.now().date())
-        sentence = f"The newest record of {table.full_name} is of {newest}: {age} school days ago."
+        sentence = (
+            f"The newest record of {table.full_name} is of {newest}: "
+            f"{age} school day{'' if age == 1 else 's'} ago."
+        )
         return Finding(
             age <= around.rules.expected_data_age_days,
             sentence,
@@ -669,7 +742,12 @@ def _recent(table: Table) -> Callable[[Surroundings], Finding]:
 
 
 def _gold_check(
-    table: Table, name: str, description: str, good: str, bad: str, **values: object
+    table: Table,
+    name: str,
+    description: str,
+    good: str,
+    bad: tuple[str, str],
+    **values: object,
 ) -> Check:
     """A check of a gold table whose query is the file of the same name."""
     text = sql.text(f"checks/{name}.sql")
@@ -689,21 +767,24 @@ def _class_checks(table: Table) -> list[Check]:
             "daily_equations",
             "present + absent = students with attendance; rates follow from the counts.",
             "Counts and rates agree.",
-            "class-days whose counts and rates don't agree",
+            (
+                "class-day whose counts and rates don't agree",
+                "class-days whose counts and rates don't agree",
+            ),
         ),
         _gold_check(
             table,
             "daily_totals",
             "Sums over all class-days are what silver holds.",
             "Gold and silver agree.",
-            "sum differs from silver",
+            ("sum differs from silver", "sums differ from silver"),
         ),
         _gold_check(
             table,
             "no_class_day_missing",
             "Every class and date of silver has its row, and no other.",
             "No class and no date is missing.",
-            "class-days are missing or have no source",
+            ("class-day is missing or has no source", "class-days are missing or have no source"),
             fact_attend=lambda around: around.scope.class_days(tables.FACT_ATTEND),
             fact_assess=lambda around: around.scope.class_days(tables.FACT_ASSESS),
             class_daily_performance=lambda around: around.scope.class_days(table),
@@ -715,7 +796,10 @@ def _class_checks(table: Table) -> list[Check]:
             _from_file(
                 "coverage_above_one.sql",
                 "Attendance is of active students.",
-                "class-days with more students than the class has active ones (leavers' records)",
+                (
+                    "class-day with more students than the class has active ones (leavers' records)",
+                    "class-days with more students than the class has active ones (leavers' records)",
+                ),
                 class_daily_performance=table.full_name,
             ),
             warning=True,
@@ -731,7 +815,10 @@ def _student_checks(table: Table) -> list[Check]:
             "student_equations",
             "present + absent = days; rate and chronic absence follow from the counts.",
             "Counts and rates agree.",
-            "students whose counts and rates don't agree",
+            (
+                "student whose counts and rates don't agree",
+                "students whose counts and rates don't agree",
+            ),
             min_days=lambda around: around.rules.chronic_absence_min_days,
             chronic_percent=lambda around: around.rules.chronic_absence_percent,
         ),
@@ -740,14 +827,17 @@ def _student_checks(table: Table) -> list[Check]:
             "student_totals",
             "Sums over all students are what silver holds.",
             "Gold and silver agree.",
-            "sum differs from silver",
+            ("sum differs from silver", "sums differ from silver"),
         ),
         _gold_check(
             table,
             "no_student_missing",
             "Every student has a summary, with class and activity as in silver; nobody else has.",
             "No student is missing.",
-            "students are missing, unknown or in another class",
+            (
+                "student is missing, unknown or in another class",
+                "students are missing, unknown or in another class",
+            ),
         ),
     ]
 

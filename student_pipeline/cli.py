@@ -1,7 +1,8 @@
 """The command `student-pipeline`.
 
 Exit status: 0 all is well (warnings too); 1 a run or a blocking check failed, gold is not fresh
-(`status`), or a run holds the warehouse (`quarantine`); 2 wrong usage or settings.
+(`status`), or a run holds the warehouse (`quarantine`); 2 wrong usage or settings, no warehouse
+(`quarantine`).
 """
 
 import argparse
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 
 GOOD, FAILED, WRONG_USAGE = 0, 1, 2
 
+REBUILT = ("silver/", "quarantine/", "gold/")
+"""The tables that a full refresh rebuilds."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
@@ -71,7 +75,8 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="TABLE",
-        help="only these tables, such as silver/fact_attend, with their checks; default all",
+        help="only these tables, such as silver/fact_attend, with their checks; what is made of "
+        "them waits, and nothing is published; default all",
     )
     run.set_defaults(command=_run)
 
@@ -186,6 +191,11 @@ def _run(options: argparse.Namespace) -> int:
     steps = [asset for asset in defs.assets or () if isinstance(asset, dg.AssetsDefinition)]
     keys = _selected(steps, options.select)
     planned = [key.to_user_string() for key in keys]
+    if options.full_refresh and not any(name.startswith(REBUILT) for name in planned):
+        raise SettingsError(
+            f"--full-refresh rebuilds silver, quarantine and gold from bronze; it has nothing to do "
+            f"for {', '.join(planned)}. Leave it out, or select other tables."
+        )
     others = strangers(os.environ["STUDENT_PIPELINE_SOURCE"])
     with private(), kept_open(), _dagster_instance() as instance:
         started = time.monotonic()
@@ -193,6 +203,9 @@ def _run(options: argparse.Namespace) -> int:
         say(f"Warehouse:      {os.environ['STUDENT_PIPELINE_WAREHOUSE']}")
         say(f"Publish folder: {os.environ['STUDENT_PIPELINE_PUBLISH']}")
         say(f"Run history:    {os.environ['DAGSTER_HOME']}")
+        along = [name for name in planned if name not in map(_asset_name, options.select)]
+        if options.select and along:
+            say(f"Made in the same step, so too: {', '.join(along)}.")
         try:
             result = job.execute_in_process(
                 instance=instance,
@@ -221,18 +234,24 @@ def _run(options: argparse.Namespace) -> int:
 def _selected(steps: "Sequence[AssetsDefinition]", names: Sequence[str]) -> "list[AssetKey]":
     """The assets of these names, and what is made in the same step; all where none is named."""
     known = {key.to_user_string() for step in steps for key in step.keys}
-    unknown = [name for name in names if name not in known]
+    unknown = [name for name in names if _asset_name(name) not in known]
     if unknown:
         raise SettingsError(
             f"--select: there is no table {', '.join(unknown)}; there are "
             f"{', '.join(sorted(known))}."
         )
+    wanted = {_asset_name(name) for name in names}
     return [
         key
         for step in steps
-        if not names or any(key.to_user_string() in names for key in step.keys)
+        if not wanted or any(key.to_user_string() in wanted for key in step.keys)
         for key in sorted(step.keys)
     ]
+
+
+def _asset_name(name: str) -> str:
+    """`schema/table`, also of a name that is written as in SQL."""
+    return name.replace(".", "/", 1)
 
 
 def _alert(instance: "DagsterInstance", *, run_id: str = "", error: str = "") -> None:

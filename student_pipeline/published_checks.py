@@ -14,7 +14,6 @@ from student_pipeline import tables
 from student_pipeline.assets.published import published_key
 from student_pipeline.assets.table_asset import POOL
 from student_pipeline.reports import standing
-from student_pipeline.reports.files import columns_of
 from student_pipeline.reports.folder import PublishFolder
 from student_pipeline.reports.page import END, MOST_BYTES
 from student_pipeline.settings import Rules
@@ -37,7 +36,7 @@ def _relation(table: Table, file: Path) -> str:
     if file.suffix == ".parquet":
         return f"read_parquet({sql.literal(str(file))})"
     columns = ", ".join(
-        f"{sql.literal(column.name)}: {sql.literal(column.type)}" for column in columns_of(table)
+        f"{sql.literal(column.name)}: {sql.literal(column.type)}" for column in table.contract
     )
     return (
         f"read_csv({sql.literal(str(file))}, columns = {{{columns}}}, auto_detect = false, "
@@ -51,7 +50,7 @@ def _differing(connection: duckdb.DuckDBPyConnection, table: Table, relation: st
 
     They are told apart row by row only where the sums over the hashes of all rows differ.
     """
-    names = sql.names(column.name for column in columns_of(table))
+    names = sql.names(column.name for column in table.contract)
     mine, theirs = f"SELECT {names} FROM {table.full_name}", f"SELECT {names} FROM {relation}"
     sums = [
         connection.execute(

@@ -31,6 +31,9 @@ class Source:
         name: as in file names and in `bronze.<name>`.
         columns: canonical column -> other header names accepted for it.
         required: columns without which a file is refused.
+        expected: columns without which the numbers mean something else: a file that lacks one is
+            warned of. One that lacks another is, where it has headers that no column knows.
+        dispensable: columns that nobody is warned of.
         usual_format: the documented format, e.g. `CSV`; any of `FORMATS` is read.
         description: one sentence for the UI.
     """
@@ -38,6 +41,8 @@ class Source:
     name: str
     columns: dict[str, tuple[str, ...]]
     required: tuple[str, ...]
+    expected: tuple[str, ...]
+    dispensable: tuple[str, ...]
     usual_format: str
     description: str
 
@@ -53,6 +58,8 @@ STUDENTS = Source(
         "updated_at": (),
     },
     required=("student_id",),
+    expected=("class_id", "status"),
+    dispensable=("updated_at",),
     usual_format="CSV",
     description="The roster: every student of the school, delivered whole.",
 )
@@ -67,6 +74,8 @@ ATTENDANCE = Source(
         "created_at": (),
     },
     required=("attend_id", "student_id", "date"),
+    expected=("status",),
+    dispensable=("created_at",),
     usual_format="CSV",
     description="Attendance records: one per student and school day, corrections included.",
 )
@@ -83,6 +92,8 @@ ASSESSMENTS = Source(
         "created_at": (),
     },
     required=("assessment_id", "student_id", "date"),
+    expected=("subject", "score"),
+    dispensable=("created_at",),
     usual_format="JSON",
     description="Assessment results: one per student, subject and sitting.",
 )

@@ -23,7 +23,10 @@ STATUS_WORDS = {
     dg.DagsterRunStatus.SUCCESS: "succeeded",
     dg.DagsterRunStatus.FAILURE: "FAILED",
     dg.DagsterRunStatus.CANCELED: "was canceled",
+    dg.DagsterRunStatus.CANCELING: "is being canceled",
     dg.DagsterRunStatus.STARTED: "is at work",
+    dg.DagsterRunStatus.NOT_STARTED: "is starting",
+    dg.DagsterRunStatus.STARTING: "is starting",
     dg.DagsterRunStatus.QUEUED: "waits in the queue",
 }
 

@@ -8,6 +8,13 @@ import dagster as dg
 from tabulate import tabulate
 
 from student_pipeline.progress import cause, count, is_failed_check, say
+from student_pipeline.sources import FORMATS, SOURCES
+
+_NAMES_THAT_DO = (
+    "A file is found by its source's name: students.csv, students-2025.csv, students_2025.csv, or "
+    f"any name in a folder students; likewise {', '.join(list(SOURCES)[1:])}. "
+    f"Endings: .{', .'.join(FORMATS)}; all but .parquet also with .gz."
+)
 
 HEADERS = ("asset", "rows", "change", "checks passed", "warnings", "failed", "seconds")
 
@@ -74,14 +81,19 @@ def print_summary(
         f"{count(warned.total(), 'warning')}, {failed.total():,} failed; {seconds:.1f} s."
     )
     quarantines = [name for name in planned if name.startswith("quarantine/")]
-    if quarantines and made.keys() >= set(quarantines):
-        rows_in_it = sum(made[name]["dagster/row_count"] for name in quarantines)
-        say(f"{count(rows_in_it, 'row')} in quarantine.")
+    judged = [name for name in quarantines if name in made]
+    all_judged = bool(quarantines) and judged == quarantines
+    if judged:
+        rows_in_it = sum(made[name]["dagster/row_count"] for name in judged)
+        where = "quarantine" if all_judged else ", ".join(judged)
+        say(f"{count(rows_in_it, 'row')} in {where}.")
     bronze = [about for about in made.values() if "files_found" in about]
-    if bronze and result.success:
-        say(_what_was_new(bronze))
+    if bronze:
+        say(_what_was_new(bronze, with_malformed=not all_judged))
     for name in strangers:
         say(f"Not read, since its name belongs to no source: {name}")
+    if strangers:
+        say(_NAMES_THAT_DO)
     for problem in problems:
         say(problem)
     waiting = [name for name in planned if name not in made]
@@ -101,12 +113,23 @@ def _change(metadata: dict[str, Any]) -> str:
     return f"{metadata['rows_added'] - metadata.get('rows_removed', 0):+,}".replace("+0", "0")
 
 
-def _what_was_new(bronze: list[dict[str, Any]]) -> str:
-    found, loaded, added = (
-        sum(about[key] for about in bronze) for key in ("files_found", "files_loaded", "rows_added")
+def _what_was_new(bronze: list[dict[str, Any]], *, with_malformed: bool) -> str:
+    """What the run loaded.
+
+    Args:
+        with_malformed: also the broken records, where no count of the whole quarantine says it.
+    """
+    found, loaded, refused, added, malformed = (
+        sum(about[key] for about in bronze)
+        for key in ("files_found", "files_loaded", "files_refused", "rows_added", "rows_malformed")
     )
     if not found:
         return "Nothing new: there is no source file in the landing folder."
-    if not loaded:
+    if not loaded and not refused:
         return "Nothing new: every file was loaded before."
-    return f"{count(loaded, 'file')} loaded, {count(added, 'row')} of them new or changed."
+    said = [f"{count(loaded, 'file')} loaded, {count(added, 'row')} of them new or changed"]
+    if malformed and with_malformed:
+        said.append(f"{count(malformed, 'broken record')} put into quarantine")
+    if refused:
+        said.append(f"{count(refused, 'file')} refused")
+    return f"{'; '.join(said)}."

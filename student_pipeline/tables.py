@@ -89,9 +89,9 @@ class Table:
         return next((column.name for column in self.columns if column.type == "DATE"), "")
 
     @property
-    def contract(self) -> tuple[str, ...]:
+    def contract(self) -> tuple[Column, ...]:
         """The columns that people read: all but those that the pipeline keeps for itself."""
-        return tuple(name for name in self.column_names if not name.startswith("_"))
+        return tuple(column for column in self.columns if not column.name.startswith("_"))
 
     def ddl(self, name: str | None = None) -> str:
         """`CREATE OR REPLACE TABLE` with this declaration's columns.

@@ -248,12 +248,45 @@ def test_what_did_not_get_through_is_told_after_the_next_run(
     assert tell(post, seen(MONDAY, problem("a"), problem("b")), "1") == 0
     assert complaints == [
         "An alert could not be sent by webhook: The webhook on 127.0.0.1 answers with status 404. "
-        "The first one that is missing: FAILED: check a. What still holds is told after the next "
-        "run."
+        "The first one that is missing: FAILED: check a. It is sent again with the next run, or "
+        "within ten minutes by the daemon."
     ]
     assert tell(post, seen(MONDAY + timedelta(minutes=5), problem("a"), problem("b")), "2") == 2
     assert titles(channel) == ["FAILED: check a", "FAILED: check b"]
     assert all("*Since:* 2026-06-29 06:00 CDT" in text for text in texts(channel))
+
+
+def test_what_did_not_get_through_is_sent_by_whoever_looks_next(
+    post: Post, channel: Channel, complaints: list[str]
+) -> None:
+    channel.statuses = [404, 404]
+    tell(post, seen(MONDAY, problem("a")), "1")
+    tell(post, seen(MONDAY + timedelta(minutes=5)), "")  # the daemon's look at stale tables
+    assert len(complaints) == 2
+    tell(post, seen(MONDAY + timedelta(minutes=10)), "")
+    tell(post, seen(MONDAY + timedelta(minutes=15)), "")
+    tell(post, seen(MONDAY + timedelta(minutes=20), problem("a")), "2")  # told already
+    assert titles(channel) == ["FAILED: check a"]
+
+
+def test_that_it_is_over_gets_through_later_too(post: Post, channel: Channel) -> None:
+    tell(post, seen(MONDAY, problem("a")), "1")
+    channel.statuses = [404]
+    tell(post, seen(MONDAY + timedelta(hours=1), passed=("a",)), "2")
+    tell(post, seen(MONDAY + timedelta(hours=2), passed=("a",)), "3")
+    tell(post, seen(MONDAY + timedelta(hours=3), passed=("a",)), "4")
+    assert titles(channel) == ["FAILED: check a", "RECOVERED: check a"]
+    assert "*Until:* 2026-06-29 07:00 CDT" in texts(channel)[1]
+
+
+def test_nothing_is_said_of_what_nobody_was_told_of_and_is_over(
+    post: Post, channel: Channel
+) -> None:
+    channel.statuses = [404, 404]
+    tell(post, seen(MONDAY, problem("a")), "1")
+    tell(post, seen(MONDAY + timedelta(hours=1), passed=("a",)), "2")
+    tell(post, seen(MONDAY + timedelta(hours=2), problem("b")), "3")
+    assert titles(channel) == ["FAILED: check b"]
 
 
 @pytest.mark.parametrize(
@@ -314,7 +347,10 @@ def test_the_sensors_tell_of_runs_and_of_their_end(school: School, channel: Chan
             )
             sensor(context.for_run_failure() if sensor is failure else context)
 
+        channel.statuses = [404]
         run_and_tell(failure)
+        assert channel.posts == []
+        stale(dg.build_sensor_context(instance=instance, resources={"alerts": alerts}))
         assert "FAILED: check files_readable of bronze/attendance" in titles(channel)
         school.deliver("attendance.csv", "attend_id,student_id,date\n")
         run_and_tell(success)

@@ -366,6 +366,33 @@ def test_the_filters_choose_a_class_and_dates(browser: Browser, school: School) 
         assert headline(seen) == everything
 
 
+def test_no_more_than_everything_is_known(browser: Browser, tmp_path: Path) -> None:
+    school = School(tmp_path)
+    status = {n: "ACTIVE" if n < 12 else "LEFT" for n in range(24)}
+    school.deliver(
+        "students.csv",
+        "student_id,name,class_id,status\n" + "".join(f"{n},A,5A,{s}\n" for n, s in status.items()),
+    )
+    students = {"2026-06-22": 24, "2026-06-23": 6, "2026-06-24": 24, "2026-06-25": 3}
+    school.deliver(
+        "attendance.csv",
+        "attend_id,student_id,date,status\n"
+        + "".join(
+            f"{day}-{n},{n},{day},P\n" for day, number in students.items() for n in range(number)
+        ),
+    )
+    run(school)
+    with report(browser, school.published / "report.html") as seen:
+        card = seen.page.locator("#headline .card").nth(3)
+        expect(card.locator(".number")).to_have_text("100.0%")
+        expect(card).to_contain_text("12 active students, 2 school days (2 more not shown)")
+        seen.page.locator("#coverage").get_by_text("The numbers as a table").click()
+        assert seen.page.locator("#coverage tbody td").all_inner_texts() == [
+            *("Jun 22, 2026", "100.0%", "0.0%"),
+            *("Jun 24, 2026", "100.0%", "0.0%"),
+        ]
+
+
 def test_each_chart_has_its_numbers_as_a_table(browser: Browser, school: School) -> None:
     with report(browser, school.published / "report.html") as seen:
         for name in CHARTS:

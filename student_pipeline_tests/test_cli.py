@@ -27,6 +27,7 @@ from student_pipeline_tests.command import (
     Outcome,
     clean_environment,
 )
+from student_pipeline_tests.pipeline import School
 
 CANARY = "Xanthippe Quodlibet"
 """A student's name. It may stand in the warehouse, and nowhere else."""
@@ -357,11 +358,20 @@ def test_what_waits_for_the_refused_file_is_named_and_stays(failures: Failures) 
         f"{', '.join(sorted(PUBLISHED))}."
     ]
     assert outcome.summary["bronze/attendance"]["change"] == "+9"  # the other new file landed
-    assert "in quarantine" not in outcome.out  # part of it is of an earlier run
+    assert "in quarantine." not in outcome.out  # part of it is of an earlier run
     assert outcome.summary["bronze/attendance"]["failed"] == "1"
     before, after = failures.tables[:2]
     for name in ("silver.fact_attend", "gold.class_daily_performance"):
         assert after[name] == before[name]
+
+
+def test_a_failed_run_says_what_was_loaded_and_refused_up_to_there(failures: Failures) -> None:
+    lines = failures.refused.out.splitlines()
+    assert "1 file loaded, 9 rows of them new or changed; 1 file refused." in lines
+    assert "3 rows in quarantine/students, quarantine/assessments." in lines
+    lines = failures.broken.out.splitlines()  # all was judged before it broke
+    assert any(line.endswith(" rows in quarantine.") for line in lines)
+    assert "Nothing new: every file was loaded before." in lines
 
 
 def test_a_step_that_breaks_is_told_in_one_line(failures: Failures) -> None:
@@ -395,6 +405,59 @@ def test_a_data_file_whose_name_belongs_to_no_source_is_named(tmp_path: Path) ->
     assert [line for line in outcome.out.splitlines() if line.startswith("Not read")] == [
         "Not read, since its name belongs to no source: Students 2025.csv"
     ]
+    advice = next(line for line in outcome.out.splitlines() if line.startswith("A file is found"))
+    assert "students.csv, students-2025.csv, students_2025.csv, or any name in a folder" in advice
+
+
+def test_the_change_of_a_roster_is_the_rows_that_it_has_more(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    school = School(tmp_path)
+    roster = "student_id,name,class_id,status\nS1,Ann,5A,ACTIVE\nS2,Bob,5A,ACTIVE\n"
+    school.deliver("students.csv", roster)
+    school.run()
+    school.deliver("students.csv", roster.replace("5A", "5B") + "S3,Cid,5B,ACTIVE\n")
+    print_summary(school.run(), [], [], 1.0)
+    out = capsys.readouterr().out
+    assert Outcome(0, out, "").summary["bronze/students"]["change"] == "+1"  # two were replaced
+    assert "1 file loaded, 3 rows of them new or changed." in out
+
+
+SELECTED = "Made in the same step, so too: "
+
+
+def test_a_selection_runs_these_tables_and_says_what_comes_along(
+    runs: Runs, tmp_path: Path
+) -> None:
+    school = Installation(tmp_path / "school")
+    shutil.copytree(runs.school.folder, school.folder)
+    gold = school.command("run", "--select", "gold.student_performance_summary")  # as `status` says
+    assert set(gold.summary) == {"gold/student_performance_summary"}
+    assert SELECTED not in gold.out
+    published = school.command("run", "--select", "published/report")
+    assert set(published.summary) == PUBLISHED.keys()
+    assert (
+        f"{SELECTED}published/class_daily_performance, published/gold_duckdb, "
+        "published/student_performance_summary.\n"
+    ) in published.out
+    silver = school.command("run", "--full-refresh", "--select", "silver/fact_attend")
+    assert f"{SELECTED}quarantine/attendance.\n" in silver.out
+    assert gold.status == published.status == silver.status == 0
+
+
+@pytest.mark.parametrize("table", ["bronze/students", "published/report"])
+def test_a_full_refresh_of_what_is_not_rebuilt_gets_a_sentence(
+    installed: Installation, table: str
+) -> None:
+    outcome = installed.command("run", "--full-refresh", "--select", table)
+    assert outcome.status == 2
+    assert outcome.err.startswith(
+        "student-pipeline: --full-refresh rebuilds silver, quarantine and gold from bronze; it has "
+        "nothing to do for "
+    )
+    assert table in outcome.err
+    assert "Leave it out, or select other tables." in outcome.err
+    assert not installed.warehouse.exists()
 
 
 def test_a_landing_folder_without_files_names_folder_and_patterns(tmp_path: Path) -> None:

@@ -60,6 +60,7 @@ OWNERS_AND_KINDS = {
 """Group -> owner, and the kinds that its assets may have."""
 
 WARNINGS = {
+    "columns_known",
     "row_count_kept",
     "still_in_roster",
     "one_student_per_id",

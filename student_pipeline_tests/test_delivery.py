@@ -1,6 +1,7 @@
 """From files to bronze: what is loaded, what is refused, and what the ledger says of it."""
 
 import hashlib
+import json
 import os
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -8,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import duckdb
 import pytest
 
 from student_pipeline import tables
-from student_pipeline.ingest import discovery, snapshot, staging
+from student_pipeline.ingest import bulk, discovery, snapshot, staging
 from student_pipeline.ingest.delivery import Delivery
 from student_pipeline.ingest.layout import HeaderMatcher
 from student_pipeline.ingest.limits import Limits
@@ -98,6 +100,7 @@ def test_the_ledger_has_a_row_for_everything(school: School) -> None:
         "rows_appended": 2,
         "rows_rejected": 0,
         "status": "loaded",
+        "message": "It lacks the columns class_id, status.",
     }
     assert rows["attendance.csv"] == common | {
         "source": "attendance",
@@ -145,6 +148,37 @@ def test_the_ledger_has_a_row_for_everything(school: School) -> None:
         ("students.csv", "loaded", first.run_id, NOW),
         ("students_2.csv", "refused", second.run_id, LATER),
         ("students_3.csv.part", "passed_over", second.run_id, LATER),
+    ]
+
+
+@pytest.mark.parametrize("big", [False, True], ids=["record by record", "in bulk"])
+@pytest.mark.parametrize(
+    ("columns", "note"),
+    [
+        ("subject score max_score created_at", None),
+        ("subject score mood", "It lacks the column max_score. Its headers that no column knows: 'mood'."),
+        ("subject score max_score mood", None),
+        ("subject score", None),  # the maximum is then 100
+        ("score", "It lacks the column subject."),
+        ("", "It lacks the columns subject, score."),
+    ],
+)  # fmt: skip
+def test_a_file_is_noted_for_what_silver_misses(
+    school: School, monkeypatch: pytest.MonkeyPatch, columns: str, note: str | None, big: bool
+) -> None:
+    monkeypatch.setattr(bulk, "MIN_BYTES", 0 if big else 1 << 30)
+    names = ["assessment_id", "student_id", "date", *columns.split()]
+    record = dict.fromkeys(names, "7")
+    school.deliver("assessments.csv", ",".join(names) + "\n" + ",".join(record.values()) + "\n")
+    school.deliver("assessments.json", json.dumps([record]))
+    school.deliver("assessments.jsonl", json.dumps(record) + "\n")
+    fields = ", ".join(f"7 AS {name}" for name in names)
+    duckdb.sql(f"COPY (SELECT {fields}) TO '{school.landing / 'assessments.parquet'}'")
+    school.deliver("assessments-empty.csv", "assessment_id,student_id,date,mood\n")
+    load(school, ASSESSMENTS)
+    assert ledger(school, "path, message") == [
+        ("assessments-empty.csv", None),
+        *((f"assessments.{ending}", note) for ending in ("csv", "json", "jsonl", "parquet")),
     ]
 
 
@@ -474,7 +508,7 @@ def test_the_share_of_malformed_records(
         )
         assert school.rows("bronze.students") == []
     else:
-        assert entry == ("loaded", good, malformed, good, None)
+        assert entry[:4] == ("loaded", good, malformed, good)
         assert len(quarantined(school)) == malformed
 
 

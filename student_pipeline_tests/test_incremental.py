@@ -271,7 +271,7 @@ def test_a_warning_about_rows_that_did_not_change_is_told_again(after: School) -
     after.deliver("attendance_2.csv", attendance("A2601,S02,2026-06-26,P,2026-06-30T08:00:00Z"))
     name = "bronze/attendance: one_student_per_id"
     sentence = (
-        "1 ids were delivered for different students; the latest version counts. Among them: A2601."
+        "1 id was delivered for different students; the latest version counts. Among them: A2601."
     )
     for _ in range(2):
         assert warnings_of(after.run())[name] == sentence
@@ -387,7 +387,7 @@ def test_rows_without_an_id_are_counted_among_what_changed(
     looked_at(monkeypatch, tamper)
     after.deliver("attendance_2.csv", attendance(",S01,2026-06-30,P,"))
     said = failed_checks(after.run())["silver/fact_attend: nothing_is_lost"]
-    assert "1 rows without an id" in said
+    assert "rows without an id: 1" in said
 
 
 def test_a_failed_check_of_silver_keeps_what_changed_for_gold(

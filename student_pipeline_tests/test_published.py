@@ -18,7 +18,6 @@ import pytest
 
 from student_pipeline import tables
 from student_pipeline.assets.published import FILES, publish_all
-from student_pipeline.reports.files import columns_of
 from student_pipeline.reports.folder import PublishFolder
 from student_pipeline.sample_data import write_sample
 from student_pipeline.settings import PROJECT_ROOT, Rules
@@ -86,7 +85,7 @@ def content(school: School) -> dict[str, bytes]:
 
 
 def gold(school: School, table: tables.Table) -> list[tuple[Any, ...]]:
-    names = ", ".join(column.name for column in columns_of(table))
+    names = ", ".join(column.name for column in table.contract)
     return school.query(f"SELECT {names} FROM {table.full_name} ORDER BY {', '.join(table.key)}")
 
 
@@ -103,7 +102,7 @@ def test_parquet_holds_gold_with_its_types(sample: School, table: tables.Table) 
     with duckdb.connect() as reader:
         found = reader.execute(f"SELECT * FROM read_parquet('{file}')")
         assert [(name, str(kind)) for name, kind, *_ in found.description or []] == [
-            (column.name, column.type) for column in columns_of(table)
+            (column.name, column.type) for column in table.contract
         ]
         assert found.fetchall() == gold(sample, table)
 
@@ -114,7 +113,7 @@ def test_csv_holds_gold_as_text(sample: School, table: tables.Table) -> None:
     assert raw.endswith(b"\r\n")
     assert raw.count(b"\n") == raw.count(b"\r\n")
     header, *rows = csv.reader(raw.decode("utf-8").splitlines())
-    assert header == [column.name for column in columns_of(table)]
+    assert header == [column.name for column in table.contract]
     assert rows == [
         [
             "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
@@ -135,7 +134,7 @@ def test_the_duckdb_file_holds_both_tables_with_their_meaning(sample: School) ->
                 "ORDER BY column_index",
                 [table.name],
             ).fetchall()
-            assert comments == [(c.name, c.description) for c in columns_of(table)]
+            assert comments == [(c.name, c.description) for c in table.contract]
         assert len(reader.execute("SELECT * FROM duckdb_tables()").fetchall()) == 2
 
 

@@ -5,6 +5,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -13,6 +14,7 @@ import dagster as dg
 import pytest
 
 from student_pipeline.cli import main
+from student_pipeline.jobs import JOB_NAME
 from student_pipeline.refused import CSV_COLUMNS
 from student_pipeline.status import print_status
 from student_pipeline.warehouse.connection import WarehouseBusy
@@ -152,6 +154,28 @@ def test_status_of_what_is_no_warehouse_is_a_sentence(
     home.warehouse.write_text("hello")
     assert main(["status"]) == 1
     assert f"The warehouse {home.warehouse} can't be opened: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (dg.DagsterRunStatus.NOT_STARTED, "is starting"),
+        (dg.DagsterRunStatus.STARTING, "is starting"),
+        (dg.DagsterRunStatus.STARTED, "is at work"),
+        (dg.DagsterRunStatus.CANCELING, "is being canceled"),
+    ],
+)
+def test_status_says_in_words_how_far_the_last_run_is(
+    tmp_path: Path,
+    instance: dg.DagsterInstance,
+    capsys: pytest.CaptureFixture[str],
+    status: dg.DagsterRunStatus,
+    words: str,
+) -> None:
+    run = dg.DagsterRun(job_name=JOB_NAME, run_id=str(uuid.UUID(int=1)), status=status)
+    instance.add_run(run)
+    print_status(instance, tmp_path / "none.duckdb")
+    assert capsys.readouterr().out.startswith(f"Last run:    {words} ({run.run_id})\n")
 
 
 # --- reading beside runs --------------------------------------------------------------------------

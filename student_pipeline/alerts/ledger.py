@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from student_pipeline.alerts.message import Message
+
 FILE = "alerts.json"
 
 RUNS_REMEMBERED = 200
@@ -31,10 +33,17 @@ class OpenProblem:
 
 @dataclass
 class Ledger:
-    """Problem id -> the problem, while it lasts; and the runs that were looked at."""
+    """What was told, and what could not be.
+
+    Attributes:
+        problems: problem id -> the problem, while it lasts.
+        runs: the runs that were looked at.
+        unsent: problem id -> the newest message about it, where that did not get through.
+    """
 
     problems: dict[str, OpenProblem] = field(default_factory=dict)
     runs: list[str] = field(default_factory=list)
+    unsent: dict[str, Message] = field(default_factory=dict)
 
     def saw(self, run_id: str) -> None:
         """Remember that a run was looked at."""
@@ -71,7 +80,8 @@ def _read(path: Path) -> Ledger:
         return Ledger()
     try:
         problems = {name: OpenProblem(**entry) for name, entry in content["problems"].items()}
-        return Ledger(problems, list(content["runs"]))
+        unsent = {name: Message(**entry) for name, entry in content.get("unsent", {}).items()}
+        return Ledger(problems, list(content["runs"]), unsent)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is no ledger of alerts; remove it to begin anew") from error
 

@@ -22,6 +22,10 @@ WHAT_TO_DO = {
         "Mend or remove the file; the next run tries again."
     ),
     "not_empty": "See whether the source's files arrived, and whether all their rows were refused.",
+    "columns_known": (
+        "Open the run: the check names the files and what they lack. Mend the export, or add its "
+        "header to header_aliases in rules.yaml and deliver the file again, changed."
+    ),
     "row_count_kept": "Ask the source whether so many rows were meant to go.",
     "schema": "Tell the people who look after the pipeline: the table was changed from outside.",
     "key_unique": "Tell the people who look after the pipeline: this is a defect.",

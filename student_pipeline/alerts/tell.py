@@ -98,29 +98,43 @@ def tell_of_no_run(post: Post, why: str) -> int:
 
 
 def tell(post: Post, seen: Seen, run_id: str) -> int:
-    """Tell what is new, what lasts and what is over. Never raises for what outsiders do wrong.
+    """Tell what did not get through before, what is new, what lasts and what is over.
+
+    Never raises for what outsiders do wrong.
 
     Returns: how many messages got through.
     """
     try:
         with books.opened(post.folder) as ledger:
-            if run_id and run_id in ledger.runs:
-                return 0
             working = list(post.notifiers)
-            told = sum(
+            told = _tell_again(post, working, ledger, seen.ended)
+            if run_id and run_id in ledger.runs:
+                return told
+            told += sum(
                 _tell_problem(post, working, ledger, problem, seen.ended, run_id)
                 for problem in {problem.id: problem for problem in seen.problems}.values()
             )
             still = {problem.id for problem in seen.problems}
             for name in [name for name in ledger.problems if name not in still]:
                 if seen.proves_over(name):
-                    told += _tell_recovery(post, working, ledger.problems.pop(name), seen.ended)
-            if run_id and all(problem.told for problem in ledger.problems.values()):
-                ledger.saw(run_id)  # what did not get through may be told by who asks next
+                    told += _tell_recovery(post, working, ledger, name, seen.ended)
+            if run_id:
+                ledger.saw(run_id)
             return told
     except (OSError, ValueError) as error:
         post.complain(f"No alert was sent, since the ledger of alerts can't be used: {error}.")
         return 0
+
+
+def _tell_again(post: Post, working: list[Notifier], ledger: books.Ledger, now: datetime) -> int:
+    """Send what did not get through before; return how many messages did."""
+    told = 0
+    for name, message in list(ledger.unsent.items()):
+        if _deliver(post, working, ledger, name, message):
+            told += 1
+            if name in ledger.problems:
+                ledger.problems[name].told = now.isoformat()
+    return told
 
 
 def _tell_problem(
@@ -147,21 +161,34 @@ def _tell_problem(
         zone=post.zone,
         ui_url=post.ui_url,
     )
-    if not _send(post, working, message):
+    if not _deliver(post, working, ledger, problem.id, message):
         return False
     entry.told = seen.isoformat()
     return True
 
 
 def _tell_recovery(
-    post: Post, working: list[Notifier], problem: books.OpenProblem, until: datetime
+    post: Post, working: list[Notifier], ledger: books.Ledger, name: str, until: datetime
 ) -> bool:
-    if not problem.told:
+    problem = ledger.problems.pop(name)
+    if not problem.told:  # nobody knows of it
+        ledger.unsent.pop(name, None)
         return False
     message = recovered_message(
         problem.title, since=books.moment(problem.since), until=until, zone=post.zone
     )
-    return _send(post, working, message)
+    return _deliver(post, working, ledger, name, message)
+
+
+def _deliver(
+    post: Post, working: list[Notifier], ledger: books.Ledger, name: str, message: Message
+) -> bool:
+    """Send the newest message about a problem; keep it for the next time if it can't be."""
+    through = _send(post, working, message)
+    ledger.unsent.pop(name, None)
+    if not through:
+        ledger.unsent[name] = message
+    return through
 
 
 def _send(post: Post, working: list[Notifier], message: Message) -> bool:
@@ -183,7 +210,8 @@ def _send(post: Post, working: list[Notifier], message: Message) -> bool:
                 why = error if isinstance(error, NotSent) else f"{type(error).__name__}."
                 post.complain(
                     f"An alert could not be sent by {notifier.name}: {why} The first one that "
-                    f"is missing: {message.title}. What still holds is told after the next run."
+                    f"is missing: {message.title}. It is sent again with the next run, or within "
+                    "ten minutes by the daemon."
                 )
             else:
                 through = True

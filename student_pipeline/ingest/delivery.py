@@ -103,9 +103,19 @@ class Delivery:
         ledger = Ledger(connection)
         loaded = ledger.loaded(self.source.name)
         entries = []
+        replaced = 0
+
+        def store_and_count(incoming: str) -> Written:
+            nonlocal replaced
+            written = store(incoming)
+            replaced += written.removed
+            return written
+
         for file in self.files:
             try:
-                entry = self._load(connection, ledger, store, file, loaded.get(file.path), run_id)
+                entry = self._load(
+                    connection, ledger, store_and_count, file, loaded.get(file.path), run_id
+                )
             except SourceChanged as error:
                 raise dg.Failure(
                     f"{error} Nothing was loaded; the next try reads it anew."
@@ -120,6 +130,7 @@ class Delivery:
             "files_refused": sum(entry.status == "refused" for entry in entries),
             "rows_read": sum(entry.rows_read or 0 for entry in done),
             "rows_added": sum(entry.rows_appended for entry in done),
+            "rows_removed": replaced,
             "rows_malformed": sum(entry.rows_rejected or 0 for entry in done),
             "bytes_read": sum(entry.size_bytes or 0 for entry in done),
         }
@@ -166,7 +177,13 @@ class Delivery:
         self._keep_malformed(connection, file, load_id)
         if self.source is STUDENTS:
             self._keep_roster(connection)
-        return replace(entry, status="loaded", load_id=load_id, rows_appended=written.added)
+        return replace(
+            entry,
+            status="loaded",
+            message=staged.note,
+            load_id=load_id,
+            rows_appended=written.added,
+        )
 
     def _stage(
         self, connection: duckdb.DuckDBPyConnection, taken: snapshot.Snapshot, spool: Path

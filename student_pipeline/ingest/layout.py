@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import shorten
 
 from student_pipeline.ingest.errors import FileRefused
 from student_pipeline.ingest.limits import Limits
@@ -11,6 +12,11 @@ Aliases = Mapping[str, Sequence[str]]
 """Column -> more header names for it, from the rules."""
 
 _MOST_LAYOUTS = 1000
+
+_MOST_HEADERS = 20
+"""A note names up to this many headers."""
+
+_UNKNOWN = " Its headers that no column knows: "
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,12 @@ class Layout:
 
 
 class HeaderMatcher:
-    """Matches header names by their letters and digits alone."""
+    """Matches header names by their letters and digits alone.
+
+    Attributes:
+        note: of the file that was read last: which columns it lacks, where somebody should know that,
+            and its headers that no column knows; else None. Headers may be names of students.
+    """
 
     def __init__(self, source: Source, aliases: Aliases, limits: Limits | None = None) -> None:
         self.source = source
@@ -41,6 +52,7 @@ class HeaderMatcher:
         }
         self._column_of.pop("", None)  # a name without letters and digits would match every other
         self._layouts: dict[tuple[str, ...], Layout] = {}
+        self.note: str | None = None
 
     def layout(self, headers: Sequence[str]) -> Layout:
         """The layout of records with these field names.
@@ -72,13 +84,14 @@ class HeaderMatcher:
         return len({self._column_of.get(essence(header)) for header in headers} - {None})
 
     def require_columns(self, present: set[str], found: Sequence[str]) -> None:
-        """Raise `FileRefused` unless the required columns are among `present`.
+        """Raise `FileRefused` unless the required columns are among `present`; else make the note.
 
         The message goes to the event log, so it quotes known headers only: without a header line, or
         with a column for each student, names stand among the others.
         """
         missing = [column for column in self.source.required if column not in present]
         if not missing:
+            self.note = self._note(present, found)
             return
         known = [name for name in found if essence(name) in self._column_of]
         unknown = len(found) - len(known)
@@ -90,6 +103,25 @@ class HeaderMatcher:
             f"found only {' and '.join(parts) or 'no columns'}"
             f"{'' if known else ' (is the header line missing?)'}."
         )
+
+    def _note(self, present: set[str], found: Sequence[str]) -> str | None:
+        source = self.source
+        unknown = [name for name in found if name and essence(name) not in self._column_of]
+        warned_of = set(source.columns) - set(source.dispensable) if unknown else source.expected
+        missing = [name for name in source.columns if name in warned_of and name not in present]
+        if not missing:
+            return None
+        lacks = f"It lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}."
+        quoted = [repr(shorten(name, 60)) for name in unknown[:_MOST_HEADERS]]
+        if len(unknown) > _MOST_HEADERS:
+            quoted.append(f"{len(unknown) - _MOST_HEADERS} more")
+        return f"{lacks}{_UNKNOWN}{', '.join(quoted)}." if unknown else lacks
+
+
+def without_headers(note: str) -> str:
+    """A note as it may stand in the event log, where no student's name may."""
+    lacks, unknown, _ = note.partition(_UNKNOWN)
+    return f"{lacks} It has headers that no column knows." if unknown else lacks
 
 
 def _free_name(header: str, taken: Mapping[str, int]) -> str:

@@ -27,11 +27,16 @@ BATCH_CHARS = 32 << 20
 
 @dataclass(frozen=True)
 class Staged:
-    """What of a file is in the two temporary tables."""
+    """What of a file is in the two temporary tables.
+
+    Attributes:
+        note: which columns it lacks, where somebody should know that (see `HeaderMatcher`).
+    """
 
     encoding: str | None
     rows: int
     malformed: int
+    note: str | None
 
 
 def stage(
@@ -46,6 +51,7 @@ def stage(
         FileRefused: the file can't be read, or lacks a required column.
     """
     _create_tables(connection, matcher)
+    matcher.note = None
     format_ = snapshot.file.format
     if snapshot.unpacked_bytes == 0 and format_ not in ("jsonl", "ndjson"):
         raise FileRefused("Expected records, found an empty file of 0 bytes.")
@@ -54,10 +60,12 @@ def stage(
         bulk.stage_parquet(connection, ROWS, _link(snapshot, spool), matcher)
     else:
         encoding = _stage_text(connection, snapshot, matcher, spool)
+    rows = scalar(connection, f"SELECT count(*) FROM {ROWS}")
     return Staged(
         encoding,
-        rows=scalar(connection, f"SELECT count(*) FROM {ROWS}"),
+        rows,
         malformed=scalar(connection, f"SELECT count(*) FROM {MALFORMED}"),
+        note=matcher.note if rows else None,
     )
 
 

@@ -18,14 +18,9 @@ STORAGE_VERSION = "v1.0.0"
 """`gold.duckdb` can be read by every DuckDB from this version on."""
 
 
-def columns_of(table: Table) -> list[Column]:
-    """The columns that are published: those of the contract."""
-    return [column for column in table.columns if not column.name.startswith("_")]
-
-
 def write_parquet(connection: duckdb.DuckDBPyConnection, table: Table, path: Path) -> None:
     """Write a table, sorted by key, with exact values."""
-    select = _select(table, [sql.identifier(column.name) for column in columns_of(table)])
+    select = _select(table, [sql.identifier(column.name) for column in table.contract])
     _copy(connection, select, path, "FORMAT parquet, COMPRESSION zstd")
 
 
@@ -41,7 +36,7 @@ def write_csv(
     """
     expressions = [
         _guarded(column) if guarded and column.type == "VARCHAR" else sql.identifier(column.name)
-        for column in columns_of(table)
+        for column in table.contract
     ]
     options = "FORMAT csv, HEADER true, DELIMITER ',', QUOTE '\"', NULLSTR '', NEW_LINE '\\r\\n'"
     _copy(connection, _select(table, expressions), path, options)
@@ -57,10 +52,10 @@ def write_duckdb(
     try:
         for table in tables:
             name = f"published.main.{sql.identifier(table.name)}"
-            columns = [sql.identifier(column.name) for column in columns_of(table)]
+            columns = [sql.identifier(column.name) for column in table.contract]
             connection.execute(f"CREATE TABLE {name} AS {_select(table, columns)}")
             connection.execute(f"COMMENT ON TABLE {name} IS {sql.literal(table.description)}")
-            for column, quoted in zip(columns_of(table), columns, strict=True):
+            for column, quoted in zip(table.contract, columns, strict=True):
                 meaning = sql.literal(column.description)
                 connection.execute(f"COMMENT ON COLUMN {name}.{quoted} IS {meaning}")
     finally:

@@ -231,7 +231,7 @@ def _remove_rivals(connection: duckdb.DuckDBPyConnection, table: Table) -> bool:
 
 def _log_changes(connection: duckdb.DuckDBPyConnection, table: Table, here: int) -> None:
     """Note the keys of the rows that `removed` and `judged` tell apart."""
-    names = sql.names(table.followed or table.contract)
+    names = sql.names(table.followed or (column.name for column in table.contract))
     gone = f"SELECT {names} FROM removed"
     come = f"SELECT {names} FROM judged WHERE reason IS NULL"
     connection.execute(

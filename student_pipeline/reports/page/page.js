@@ -166,14 +166,12 @@ function chosen() {
 
 /** Sums of a group over periods. What is hidden is left out, and counted. */
 function sums(group, within) {
-  const sum = { present: 0, recorded: 0, total: 0, assessments: 0, hidden: 0, noScores: 0, days: 0 };
+  const sum = { present: 0, recorded: 0, total: 0, assessments: 0, hidden: 0, noScores: 0 };
   for (const period of within) {
     const cell = group.cells.get(period.index);
-    sum.days += period.days;
     if (!cell) continue;
     if (cell.recorded === null) {
       sum.hidden += 1;
-      sum.days -= period.days;
     } else {
       sum.present += cell.present;
       sum.recorded += cell.recorded;
@@ -244,11 +242,27 @@ function change(group, within, value, unit) {
 const rateOf = (sum) => (sum.recorded ? (100 * sum.present) / sum.recorded : null);
 const scoreOf = (sum) => (sum.assessments ? sum.total / 100 / sum.assessments : null);
 
-/** Recorded student-days as a share of those that could be; null where that can't be said. */
-function coverageOf(group, sum) {
-  const possible = (group.students ?? 0) * sum.days;
-  return possible ? sum.recorded / possible : null;
+/** For each period with school days that is not hidden: recorded student-days as a share of those that could be.
+ *
+ * 1 at most: records of students who have left count as well.
+ */
+function knownShares(group, within) {
+  if (!group.students) return [];
+  return within
+    .filter((period) => period.days && group.cells.get(period.index)?.recorded !== null)
+    .map((period) => {
+      const recorded = group.cells.get(period.index)?.recorded ?? 0;
+      return { period, share: Math.min(recorded / (group.students * period.days), 1) };
+    });
 }
+
+/** The share of all these periods; null where there is none. */
+function coverageOf(shares) {
+  const days = schoolDays(shares.map(({ period }) => period));
+  return days ? shares.reduce((sum, { period, share }) => sum + share * period.days, 0) / days : null;
+}
+
+const schoolDays = (within) => within.reduce((days, period) => days + period.days, 0);
 
 function hiddenNote(hiddenPeriods) {
   return hiddenPeriods ? small(`${count(hiddenPeriods, grain)} ${orTelling}.`) : null;
@@ -259,7 +273,10 @@ function drawHeadline({ one, within }) {
   const sum = sums(group, within);
   const rate = rateOf(sum);
   const score = scoreOf(sum);
-  const coverage = coverageOf(group, sum);
+  const shares = knownShares(group, within);
+  const coverage = coverageOf(shares);
+  const daysShown = schoolDays(shares.map(({ period }) => period));
+  const daysHidden = schoolDays(within) - daysShown;
   const { chronic, percent: limit, min_days: minDays, bands } = figures.absence;
   const known = bands.slice(0, -1);
   const withEnoughDays = known.some((band) => band.students === null)
@@ -300,7 +317,8 @@ function drawHeadline({ one, within }) {
       small(
         coverage === null
           ? "There is no active student, no school day, or the class is too small to show."
-          : `of the student-days have a record: ${count(group.students, "active student")}, ${count(sum.days, "school day")}`,
+          : `of the student-days have a record: ${count(group.students, "active student")}, ${count(daysShown, "school day")}` +
+              (daysHidden ? ` (${number(daysHidden)} more not shown)` : ""),
       ),
       coverage !== null && coverage < 0.8
         ? small(`The rates speak for this part only. The rest is unknown, not absent.`)
@@ -411,27 +429,20 @@ function drawHeatMap({ one, within }) {
 
 function drawCoverage({ one, within }) {
   const group = one ?? school;
-  const days = group.students
-    ? within
-        .filter((period) => period.days && group.cells.get(period.index)?.recorded !== null)
-        .map((period) => {
-          const share = (group.cells.get(period.index)?.recorded ?? 0) / (group.students * period.days);
-          return { period, share: Math.min(share, 1) };
-        })
-    : [];
+  const days = knownShares(group, within);
   const rows = days.flatMap(({ period, share }) =>
     [
       ["recorded", share],
       ["unknown", 1 - share],
     ].map(([kind, part], order) => ({ kind, share: part, order, start: midnight(period.start), period: period.name })),
   );
-  const all = coverageOf(group, sums(group, within));
+  const all = coverageOf(days);
   return draw("coverage", {
     caption:
       `Share of the ${one ? `active students of class ${one.id}` : "active students of the school"} with a record on a school day. ` +
-      `Gray is unknown, not absent. A school day is one with any record in the school.`,
+      `Gray is unknown, not absent. A school day is one on which anybody's attendance was recorded.`,
     alt: rows.length
-      ? `${percent(all)} of the student-days have a record, ${percent(Math.max(0, 1 - all))} are unknown.`
+      ? `${percent(all)} of the student-days have a record, ${percent(1 - all)} are unknown.`
       : `There is nothing to show: no school day, no active student, or ${few}.`,
     key: rows.length
       ? [

@@ -52,6 +52,6 @@ left join places on ids.id = places.id
 group by ids.id
 having count(places.id) <> 1
 union all
-select cast(nameless.missing as varchar) || ' rows without an id' as key
+select 'rows without an id: ' || cast(nameless.missing as varchar) as key
 from nameless
 where nameless.missing <> 0

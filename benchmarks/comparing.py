@@ -51,7 +51,7 @@ def _require_columns(
     connection: duckdb.DuckDBPyConnection, relation: str, table: Table, output: Path
 ) -> None:
     found = {row[0] for row in connection.execute(f"DESCRIBE FROM {relation}").fetchall()}
-    missing = [name for name in table.contract if name not in found]
+    missing = [column.name for column in table.contract if column.name not in found]
     if missing:
         raise Differing(f"{table.full_name} in {output} has no column {', '.join(missing)}.")
 
@@ -59,9 +59,9 @@ def _require_columns(
 def _require_same_rows(
     connection: duckdb.DuckDBPyConnection, ours: str, theirs: str, table: Table, output: Path
 ) -> None:
-    types = {column.name: column.type for column in table.columns}
-    cast = ", ".join(f"CAST({name} AS {types[name]}) AS {name}" for name in table.contract)
-    compared = [name for name in table.contract if name not in table.key]
+    types = {column.name: column.type for column in table.contract}
+    cast = ", ".join(f"CAST({name} AS {type_}) AS {name}" for name, type_ in types.items())
+    compared = [name for name in types if name not in table.key]
     unequal = {name: _unequal(name, types[name]) for name in compared}
     one_side = f"(a.{table.key[0]} IS NULL) <> (b.{table.key[0]} IS NULL)"
     on = " AND ".join(f"a.{name} = b.{name}" for name in table.key)

@@ -2,8 +2,7 @@
 #
 # Where wheelhouse/ holds wheels (`make wheelhouse`), no index is asked, so that
 # `docker build --network none` works; else they are fetched from the index. The versions are those
-# of constraints.txt either way. To pin the base image, too, name its digest:
-# --build-arg PYTHON_IMAGE=python@sha256:...
+# of constraints.txt either way. docs/deployment.md says how to pin the base image to the byte.
 ARG PYTHON_IMAGE=python:3.12-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS wheels
@@ -39,7 +38,7 @@ FROM ${PYTHON_IMAGE}
 RUN groupadd --gid 10001 pipeline \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /srv --shell /usr/sbin/nologin pipeline \
  && install -d -o pipeline -g pipeline -m 0700 /srv/data /srv/scratch /srv/dagster_home/storage \
- && install -d -o pipeline -g pipeline -m 0750 /srv/published \
+ && install -d -o pipeline -g pipeline -m 0755 /srv/published \
  && install -d -m 0755 /srv/landing
 COPY --from=build /opt/venv /opt/venv
 COPY --chmod=0755 deploy/entrypoint.sh /usr/local/bin/entrypoint

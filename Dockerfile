@@ -54,8 +54,9 @@ ENV PATH=/opt/venv/bin:$PATH \
     STUDENT_PIPELINE_PUBLISH=/srv/published
 USER 10001:10001
 WORKDIR /srv
-# All that is ever written lies below these; the rest may be read-only.
-VOLUME ["/srv/data", "/srv/published", "/srv/scratch", "/srv/dagster_home/storage"]
+# All that is ever written lies below /srv/data, /srv/published, /srv/scratch and
+# /srv/dagster_home/storage; the rest may be read-only. They are not declared as volumes: each role
+# would get all of them, to write, wherever it does not mount them.
 ENTRYPOINT ["entrypoint"]
 CMD ["code"]
 # Of the code server; docker-compose.yml has those of the other roles.

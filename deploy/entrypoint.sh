@@ -23,7 +23,10 @@ code)
     exec dagster api grpc --host 0.0.0.0 --port 4000 --module-name student_pipeline.definitions "$@"
     ;;
 webserver)
-    exec dagster-webserver --host 0.0.0.0 --port 3000 --workspace /srv/workspace.yaml "$@"
+    # Connections that are kept are not looked at before their next use: after a restart of the
+    # database each would fail once, in the middle of a launch, too. So they are kept for a second.
+    exec dagster-webserver --host 0.0.0.0 --port 3000 --workspace /srv/workspace.yaml \
+        --db-pool-recycle 1 "$@"
     ;;
 daemon)
     exec dagster-daemon run --workspace /srv/workspace.yaml "$@"

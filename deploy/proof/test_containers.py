@@ -14,6 +14,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,10 @@ class Service:
             """{ runsOrError { ... on Runs { results {
                 runId jobName status parentRunId tags { key value } } } } }"""
         )["runsOrError"]["results"]
+
+    def retries(self, run_id: str) -> list[str]:
+        """The runs that were started because this one failed."""
+        return [run["runId"] for run in self.runs() if run["parentRunId"] == run_id]
 
     def rests(self) -> bool:
         """Whether all runs of the pipeline have ended."""
@@ -460,9 +465,9 @@ def test_an_alert_gets_out_when_a_check_stops_a_run_and_when_it_is_over(service:
     status = service.compose("exec", "-T", "code", "student-pipeline", "status", check=False)
     assert status.returncode == 1
     assert re.search(rf"^Last run: +FAILED .*{run_id}", status.stdout, re.MULTILINE), status
-    assert "students_headless.csv" in status.stdout
+    assert "FAILED  bronze/students: files_readable: 1 file was refused. students_" in status.stdout
     # Bad data stays bad: it is not tried again.
-    assert run_id not in {run["parentRunId"] for run in service.runs()}
+    assert service.retries(run_id) == []
 
     refused.unlink()
     (run_id,) = service.web.launch(JOB_NAME)
@@ -491,11 +496,8 @@ def test_a_killed_run_is_noticed_and_done_again(service: Service) -> None:
     assert service.containers()["code"]["RestartCount"] == 1
     service.waits_for_post("FAILED: the run", f"run {run_id}", "killed")
 
-    def again() -> list[str]:
-        return [run["runId"] for run in service.runs() if run["parentRunId"] == run_id]
-
-    wait_until(again, NOTICED_SECONDS, "the run is started again")
-    (second,) = again()
+    wait_until(lambda: service.retries(run_id), NOTICED_SECONDS, "the run is started again")
+    (second,) = service.retries(run_id)
     assert service.web.ends(second) == "SUCCESS"
     say(f"done again {time.monotonic() - killed_at:.0f} s after the kill")
     assert service.reference.command("run").status == 0
@@ -504,6 +506,27 @@ def test_a_killed_run_is_noticed_and_done_again(service: Service) -> None:
 
 
 def test_after_a_killed_daemon_no_tick_is_lost_or_doubled(service: Service) -> None:
+    schedule = {
+        "repositoryName": "__repository__",
+        "repositoryLocationName": "ticker",
+        "scheduleName": "tick_schedule",
+    }
+
+    def ticks() -> list[dict[str, Any]]:
+        return service.web.ask(
+            """query ($schedule: ScheduleSelector!) {
+                scheduleOrError(scheduleSelector: $schedule) { ... on Schedule {
+                    scheduleState { ticks { timestamp status runIds } } } } }""",
+            schedule=schedule,
+        )["scheduleOrError"]["scheduleState"]["ticks"]
+
+    switched_on = service.web.ask(
+        """mutation ($schedule: ScheduleSelector!) { startSchedule(scheduleSelector: $schedule) {
+            ... on ScheduleStateResult { scheduleState { id status } } } }""",
+        schedule=schedule,
+    )["startSchedule"]["scheduleState"]
+    assert switched_on["status"] == "RUNNING"
+    wait_until(ticks, 90, "the first tick")
     service.kill("daemon")
     wait_until(lambda: service.containers()["daemon"]["RestartCount"] == 1, 60, "restarted")
     time.sleep(70)
@@ -515,16 +538,12 @@ def test_after_a_killed_daemon_no_tick_is_lost_or_doubled(service: Service) -> N
     started = datetime.now(timezone.utc)
     service.compose("start", "daemon")
     time.sleep(75)
+    service.web.ask(
+        "mutation ($id: String!) { stopRunningSchedule(id: $id) { __typename } }",
+        id=switched_on["id"],
+    )
 
-    found = service.web.ask(
-        """query ($schedule: ScheduleSelector!) { scheduleOrError(scheduleSelector: $schedule) {
-            ... on Schedule { scheduleState { ticks { timestamp status runIds } } } } }""",
-        schedule={
-            "repositoryName": "__repository__",
-            "repositoryLocationName": "ticker",
-            "scheduleName": "tick_schedule",
-        },
-    )["scheduleOrError"]["scheduleState"]["ticks"]
+    found = ticks()
     assert {(tick["status"], len(tick["runIds"])) for tick in found} == {("SUCCESS", 1)}
     launched = [run["runId"] for run in service.runs() if run["jobName"] == "tick"]
     assert sorted(launched) == sorted(run for tick in found for run in tick["runIds"])
@@ -552,32 +571,61 @@ def test_a_killed_database_loses_nothing(service: Service) -> None:
     service.kill("postgres")
     wait_until(lambda: service.containers()["postgres"]["RestartCount"] == 1, 60, "restarted")
     service.compose("up", "--detach", "--wait", "--wait-timeout", "120", "--no-recreate")
-    say(f"the run that was at work ended as {service.web.ends(run_id)}")
+    # The first request after it was away is answered like any other.
     assert service.web.history().items() >= before.items()
-    (run_id,) = service.web.launch(JOB_NAME)
-    assert service.web.ends(run_id) == "SUCCESS"
+    (next_id,) = service.web.launch(JOB_NAME)
+    assert service.web.ends(next_id) == "SUCCESS"
+    say(f"the run that was at work ended as {service.web.ends(run_id)}")
     wait_until(service.rests, NOTICED_SECONDS, "no run is at work")
     assert service.reference.command("run").status == 0
     assert tables(service.warehouse()) == service.reference.tables()
 
 
-def test_a_run_that_takes_too_long_is_ended(service: Service) -> None:
-    """As after four hours: a run that waits for a warehouse that somebody holds, with a limit."""
+@contextmanager
+def held(service: Service) -> Iterator[None]:
+    """Within: somebody in the code server's container has the warehouse open, so runs wait."""
     wait_until(service.rests, NOTICED_SECONDS, "no run is at work")
     hold = (
         "import duckdb, sys; held = duckdb.connect('/srv/data/warehouse.duckdb');"
         "print('held', flush=True); sys.stdin.read()"
     )
-    holder = subprocess.Popen(
+    with subprocess.Popen(
         ["docker", "compose", "exec", "-T", "code", "python", "-c", hold],
         cwd=PROJECT_ROOT,
         env=service.environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-    )
-    try:
+    ) as holder:
+        assert holder.stdin
         assert holder.stdout
         assert holder.stdout.readline() == b"held\n"
+        try:
+            yield
+        finally:
+            holder.stdin.close()
+
+
+def test_a_run_that_is_killed_alone_is_done_again(service: Service) -> None:
+    """As the kernel does with it when memory is out; the code server goes on."""
+    restarts = service.containers()["code"]["RestartCount"]
+    with held(service):
+        (run_id,) = service.web.launch(JOB_NAME)
+        service.web.wait_until(run_id, "STARTED")
+        service.inside(
+            "code", "sh", "-c",
+            "for p in /proc/[0-9]*; do if tr '\\0' ' ' < $p/cmdline | grep -q 'spawn_main('"
+            " && [ ${p#/proc/} != $$ ]; then kill -9 ${p#/proc/}; fi; done",
+        )  # fmt: skip
+        wait_until(lambda: service.web.history()[run_id] == "FAILURE", NOTICED_SECONDS, "noticed")
+    wait_until(lambda: service.retries(run_id), NOTICED_SECONDS, "the run is started again")
+    (second,) = service.retries(run_id)
+    assert service.web.ends(second) == "SUCCESS"
+    assert service.containers()["code"]["RestartCount"] == restarts
+
+
+def test_a_run_that_takes_too_long_is_ended(service: Service) -> None:
+    """As after four hours: a run that waits, with a limit."""
+    with held(service):
         started = time.monotonic()
         launched = service.web.ask(
             """mutation ($run: ExecutionParams!) { launchRun(executionParams: $run) {
@@ -592,9 +640,10 @@ def test_a_run_that_takes_too_long_is_ended(service: Service) -> None:
         run_id = launched["launchRun"]["run"]["runId"]
         assert service.web.ends(run_id) == "FAILURE"
         say(f"a run with a limit of 5 s was ended after {time.monotonic() - started:.0f} s")
-        assert any("maximum runtime" in (e.get("message") or "") for e in service.events(run_id))
-    finally:
-        holder.communicate()
+        said = [event.get("message") or "" for event in service.events(run_id)]
+        print([(e["__typename"], (e.get("message") or "")[:150]) for e in service.events(run_id)])
+        assert "Exceeded maximum runtime of 5 seconds." in said
+    wait_until(service.rests, NOTICED_SECONDS, "no run is at work")
 
 
 def test_a_viewer_may_look_but_not_launch(service: Service) -> None:

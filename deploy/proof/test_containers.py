@@ -641,7 +641,6 @@ def test_a_run_that_takes_too_long_is_ended(service: Service) -> None:
         assert service.web.ends(run_id) == "FAILURE"
         say(f"a run with a limit of 5 s was ended after {time.monotonic() - started:.0f} s")
         said = [event.get("message") or "" for event in service.events(run_id)]
-        print([(e["__typename"], (e.get("message") or "")[:150]) for e in service.events(run_id)])
         assert "Exceeded maximum runtime of 5 seconds." in said
     wait_until(service.rests, NOTICED_SECONDS, "no run is at work")
 
@@ -649,7 +648,7 @@ def test_a_run_that_takes_too_long_is_ended(service: Service) -> None:
 def test_a_viewer_may_look_but_not_launch(service: Service) -> None:
     service.compose("--profile", "viewer", "up", "--detach", "--wait", "viewer")
     viewer = Webserver(service.viewer_port)
-    assert viewer.history() == service.web.history()
+    wait_until(lambda: viewer.history() == service.web.history(), 30, "the same history")
     answer = viewer.ask(
         """mutation ($run: ExecutionParams!) { launchRun(executionParams: $run) { __typename } }""",
         run={
@@ -693,6 +692,7 @@ def test_no_name_is_in_the_history_or_the_logs(service: Service) -> None:
 
 def test_a_backup_goes_in_again(service: Service) -> None:
     service.compose("stop", "daemon")
+    wait_until(service.rests, NOTICED_SECONDS, "no run is at work")
     backup = service.warehouse()
     before = tables(backup)
     service.inside("code", "sh", "-c", "echo broken > /srv/data/warehouse.duckdb")

@@ -691,8 +691,8 @@ def test_no_name_is_in_the_history_or_the_logs(service: Service) -> None:
 
 
 def test_a_backup_goes_in_again(service: Service) -> None:
-    service.compose("stop", "daemon")
     wait_until(service.rests, NOTICED_SECONDS, "no run is at work")
+    service.compose("stop", "daemon")
     backup = service.warehouse()
     before = tables(backup)
     service.inside("code", "sh", "-c", "echo broken > /srv/data/warehouse.duckdb")

@@ -218,9 +218,10 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         service.compose("up", "--detach", "--wait", "--wait-timeout", "180")
         say(f"all healthy {time.monotonic() - started:.0f} s after `up`")
         yield service
+    except AssertionError:  # it did not start: why is in its logs, which go with it
+        print(service.compose("logs", "--no-color", "--tail", "20", check=False).stdout)
+        raise
     finally:
-        logs = service.compose("logs", "--no-color", check=False).stdout
-        (service.reference.folder / "logs.txt").write_text(logs)
         service.compose("--profile", "viewer", "down", "--volumes", "--timeout", "20", check=False)
 
 

@@ -2,8 +2,7 @@
 #
 # Where wheelhouse/ holds wheels (`make wheelhouse`), no index is asked, so that
 # `docker build --network none` works; else they are fetched from the index. The versions are those
-# of constraints.txt either way. To pin the base image, too, name its digest:
-# --build-arg PYTHON_IMAGE=python@sha256:...
+# of constraints.txt either way. docs/deployment.md says how to pin the base image to the byte.
 ARG PYTHON_IMAGE=python:3.12-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS wheels
@@ -39,7 +38,7 @@ FROM ${PYTHON_IMAGE}
 RUN groupadd --gid 10001 pipeline \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /srv --shell /usr/sbin/nologin pipeline \
  && install -d -o pipeline -g pipeline -m 0700 /srv/data /srv/scratch /srv/dagster_home/storage \
- && install -d -o pipeline -g pipeline -m 0750 /srv/published \
+ && install -d -o pipeline -g pipeline -m 0755 /srv/published \
  && install -d -m 0755 /srv/landing
 COPY --from=build /opt/venv /opt/venv
 COPY --chmod=0755 deploy/entrypoint.sh /usr/local/bin/entrypoint
@@ -55,8 +54,9 @@ ENV PATH=/opt/venv/bin:$PATH \
     STUDENT_PIPELINE_PUBLISH=/srv/published
 USER 10001:10001
 WORKDIR /srv
-# All that is ever written lies below these; the rest may be read-only.
-VOLUME ["/srv/data", "/srv/published", "/srv/scratch", "/srv/dagster_home/storage"]
+# All that is ever written lies below /srv/data, /srv/published, /srv/scratch and
+# /srv/dagster_home/storage; the rest may be read-only. They are not declared as volumes: each role
+# would get all of them, to write, wherever it does not mount them.
 ENTRYPOINT ["entrypoint"]
 CMD ["code"]
 # Of the code server; docker-compose.yml has those of the other roles.

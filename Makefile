@@ -64,7 +64,7 @@ sbom: $(READY)  ## Write the list of what the service is made of (CycloneDX) to 
 
 .PHONY: containers-test
 containers-test: $(READY)  ## Build and start the service, use it, kill it (needs Docker).
-	$(BIN)/python -m pytest deploy/proof -rP
+	$(BIN)/python -m pytest deploy/proof -n 0 -rP
 
 .PHONY: pictures
 pictures: $(READY)  ## Take the pictures of the README anew, by the browser tests.

@@ -200,6 +200,14 @@ def test_code_is_where_it_is_said_to_be(document: Path) -> None:
             assert re.search(defined, code, re.MULTILINE), f"{name} in {path}"
 
 
+@documents
+def test_tests_that_are_named_exist(document: Path) -> None:
+    folders = (ROOT / "student_pipeline_tests", ROOT / "deploy" / "proof")
+    code = "".join(file.read_text("utf-8") for folder in folders for file in folder.glob("*.py"))
+    for name in re.findall(r"`(test_\w+)`", prose_of(document)):
+        assert f"def {name}(" in code, name
+
+
 def test_the_drawn_graph_is_the_real_one() -> None:
     (drawing,) = blocks_of("docs/architecture.md", "mermaid")
     drawn = set(re.findall(r"^ *(\w+) --> (\w+)$", drawing, re.MULTILINE))

@@ -189,6 +189,19 @@ def test_quotes_that_do_not_end_cost_no_more_than_they_may(
     assert school.query("SELECT student_id FROM bronze.students") == [("1",)]
 
 
+def test_a_value_that_memory_does_not_hold_is_refused(school: School) -> None:
+    school.deliver("students.csv", ROSTER)
+    blanks = parquet_of(school.folder / "spool", {"student_id": ["2"], "name": [" " * 150_000_000]})
+    assert len(blanks) < 20_000_000
+    school.deliver("students_2.parquet", blanks)
+    result = school.run(memory_limit="100MB")
+    assert (
+        "students_2.parquet: Expected values that the run's memory can hold, found larger ones "
+        "(memory_limit)." in failed_checks(result)["bronze/students: files_readable"]
+    )
+    assert school.query("SELECT student_id FROM bronze.students") == [("1",)]
+
+
 def test_a_few_quotes_that_do_not_end_stop_no_file(school: School) -> None:
     good = "".join(f"{n},Name\n" for n in range(100))
     school.deliver("students.csv", "student_id,name\n" + '"7,Open\n' * 5 + good)

@@ -147,6 +147,11 @@ def test_the_base_image_has_a_version() -> None:
     assert re.fullmatch(r"python:3\.1[0-3](\.\d+)?-slim-\w+", image)
     bases = [rest for word, rest in INSTRUCTIONS if word == "FROM"]
     assert {base.split()[0] for base in bases} == {"${PYTHON_IMAGE}", "scratch"}
+    # An operator pins both by digest, in the environment.
+    assert SERVICES["code"]["build"]["args"] == ["PYTHON_IMAGE"]
+    assert SERVICES["postgres"]["image"] == "${POSTGRES_IMAGE:-postgres:16-bookworm}"
+    named = (PROJECT_ROOT / "docs/deployment.md").read_text(encoding="utf-8")
+    assert f"| `{image}`, `postgres:16-bookworm` |" in named
 
 
 def test_the_image_runs_as_nobody_in_particular() -> None:
@@ -194,6 +199,24 @@ def test_the_entrypoint_runs_a_command_in_private() -> None:
     roles = re.findall(r"^(\w+)\)$", entrypoint.read_text(), re.MULTILINE)
     used = {SERVICES[name]["command"][0] for name in SERVICES if "command" in SERVICES[name]}
     assert set(roles) == used
+
+
+@pytest.mark.parametrize("missing", ["HOST", "DB", "USER", "PASSWORD"])
+@pytest.mark.parametrize("role", ["code", "webserver", "daemon"])
+def test_no_role_starts_without_its_database(role: str, missing: str) -> None:
+    names = {f"DAGSTER_POSTGRES_{name}" for name in ("HOST", "DB", "USER", "PASSWORD")}
+    environment = dict.fromkeys(names - {f"DAGSTER_POSTGRES_{missing}"}, "x")
+    done = subprocess.run(
+        [PROJECT_ROOT / "deploy" / "entrypoint.sh", role],
+        env=environment | {"PATH": os.environ["PATH"]},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"DAGSTER_POSTGRES_{missing} is not set; docker-compose.yml sets all four of them.\n"
+    )
 
 
 # --- Dagster's settings ---------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""A job that does nothing, every minute."""
+"""A job that does nothing, every minute from when its schedule is switched on."""
 
 import dagster as dg
 
@@ -15,11 +15,5 @@ def tick() -> None:
 
 
 defs = dg.Definitions(
-    schedules=[
-        dg.ScheduleDefinition(
-            job=tick,
-            cron_schedule="* * * * *",
-            default_status=dg.DefaultScheduleStatus.RUNNING,
-        )
-    ],
+    schedules=[dg.ScheduleDefinition(job=tick, cron_schedule="* * * * *")],
 )

@@ -188,6 +188,10 @@ def stage_parquet(
             matcher.limits.require_records(records)
             # Reads all of it, so that what is damaged shows before anything is kept.
             cursor.execute(f"SELECT bit_xor(hash(r)) FROM ({select}) AS r").fetchall()
+    except duckdb.OutOfMemoryException as error:
+        raise FileRefused(
+            "Expected values that the run's memory can hold, found larger ones (memory_limit)."
+        ) from error
     except (duckdb.Error, UnicodeDecodeError) as error:  # the second: of its message
         # The engine's message may quote values of the file; those are not for the event log.
         raise FileRefused(

@@ -59,13 +59,14 @@ def bring_up_to_date(
     Raises:
         SchemaMismatch: the SELECT's columns are not those of the declaration.
     """
-    strategies.require_columns(connection, table, select.sql)
     made_by = state.made_by(table, select)
     reads = select.reads.values()
     positions = {read.full_name: state.position(connection, read) for read in reads}
     followed = state.watermarks(connection, table.full_name)
     stored = strategies.stored_columns(connection, table)
     why = _why_rebuild(connection, table, stored, made_by)
+    if why:  # or else the table was made by this SELECT, whose columns were the declared ones
+        strategies.require_columns(connection, table, select.sql)
     if full_refresh and not why:
         why = "it was asked for."
     if not why and positions == followed:

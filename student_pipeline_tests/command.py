@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,12 +101,13 @@ class Installation:
         return Outcome(done.returncode, done.stdout, done.stderr)
 
     def start(self, *arguments: str, nohup: bool = False) -> "subprocess.Popen[str]":
-        """Start `student-pipeline` with these arguments, as `nohup` does if that is asked for."""
+        """Start `student-pipeline` as a terminal does, or as `nohup` if that is asked for."""
+        hangup = signal.SIG_IGN if nohup else signal.SIG_DFL  # whatever the tests were started by
         return subprocess.Popen(
             [sys.executable, "-m", "student_pipeline.cli", *arguments],
             cwd=self.folder,
             env=self.environment(),
-            preexec_fn=_ignore_hangup if nohup else None,
+            preexec_fn=partial(signal.signal, signal.SIGHUP, hangup),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             encoding="utf-8",
@@ -127,10 +129,6 @@ class Installation:
 
     def tables(self) -> dict[str, list[tuple[Any, ...]]]:
         return tables(self.warehouse)
-
-
-def _ignore_hangup() -> None:
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def clean_environment() -> dict[str, str]:

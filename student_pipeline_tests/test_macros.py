@@ -17,6 +17,7 @@ from student_pipeline_tests import oracle
 TEXT_MACROS = (
     "trimmed",
     "clean",
+    "id_hash",
     "is_timestamp",
     "instant",
     "iso_date_text",
@@ -113,6 +114,14 @@ def test_every_character_is_a_blank_or_is_none_as_in_the_reference(
     blanks = {text for text, left in zip(characters, trimmed, strict=True) if left == ""}
     assert blanks == set(BLANKS)
     assert all(left in ("", text) for text, left in zip(characters, trimmed, strict=True))
+
+
+def test_an_id_has_one_number_and_few_share_theirs(warehouse: duckdb.DuckDBPyConnection) -> None:
+    ids = [f"A{number:07d}" for number in range(100_000)]
+    numbers = each(warehouse, "id_hash(value)", ids)
+    assert numbers == each(warehouse, "id_hash(value)", ids)
+    assert all(0 <= number < 2**31 for number in numbers)
+    assert len({*numbers}) > len(ids) - 20
 
 
 def test_words_for_nothing_are_null(warehouse: duckdb.DuckDBPyConnection) -> None:

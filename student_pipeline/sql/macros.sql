@@ -4,9 +4,13 @@
 -- noqa: disable=LT02
 -- (sqlfluff does not know how the body of a macro is indented.)
 
--- Text without the blanks around it (every Unicode blank and zero-width character).
+-- Text without the blanks around it (every Unicode blank and zero-width character). Looking whether there
+-- is any is many times faster than trimming, and what stands between ! and ~ begins with none.
 create or replace temp macro trimmed(value) as
-    case when regexp_matches(value, '^[$blanks]|[$blanks]$$') then trim(value, '$blanks') else value end;
+    case
+        when value between '!' and '~' and not regexp_matches(value, '[$blanks]$$') then value
+        else trim(value, '$blanks')
+    end;
 
 -- Trimmed text; null where it is empty or a word for nothing. (A list of five words would become a
 -- join in DuckDB, many times slower on long columns; most values are too long to be one of them.)

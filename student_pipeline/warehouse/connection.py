@@ -191,6 +191,8 @@ def connect(
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute(f"SET memory_limit = {sql.literal(memory_limit)}")
         connection.execute("SET autoinstall_known_extensions = false")
+        # DuckDB tries it on every text that it stores, and takes another way for texts as short.
+        connection.execute("SET disabled_compression_methods = 'zstd'")
         connection.execute(sql.macros())
         if not read_only:
             for schema in SCHEMAS:

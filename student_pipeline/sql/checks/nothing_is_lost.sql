@@ -1,7 +1,11 @@
 -- Latest versions in bronze must be the rows of silver and of silver's part of the quarantine.
-with bronze as (
-    select count(distinct clean($id)) + count(*) filter (where clean($id) is null) as latest_versions
-    from $bronze
+-- A row without an id is a version of nothing else.
+with delivered as (
+    select clean($id) as id from $bronze
+),
+
+bronze as (
+    select count(distinct id) + count(*) - count(id) as latest_versions from delivered
 ),
 
 silver as (

@@ -1,13 +1,16 @@
 -- Fact ids that were delivered for different students; only ids that came more than once are looked at.
-with repeated as (
+with delivered as (
     select clean($id) as id from $bronze
-    where clean($id) is not null
-    group by clean($id)
+),
+
+repeated as (
+    select id from delivered
+    group by id
     having count(*) > 1
 )
 
-select repeated.id as key
+select clean(record.$id) as key
 from $bronze as record
-inner join repeated on clean(record.$id) = repeated.id
-group by repeated.id
+where clean(record.$id) in (select repeated.id from repeated)
+group by clean(record.$id)
 having min(clean(record.student_id)) <> max(clean(record.student_id))

@@ -192,7 +192,8 @@ def _find_versions(connection: duckdb.DuckDBPyConnection, bronze: Table, scope: 
     )
     connection.execute(
         f"INSERT INTO {LOADED_VERSIONS} SELECT {silver.key[0]}, student_id "
-        f"FROM {silver.full_name} WHERE _id_hash IN (SELECT id_hash(id) FROM loaded_ids) "
+        f"FROM {silver.full_name} WHERE rowid IN (SELECT rowid FROM {silver.full_name} "
+        "WHERE _id_hash IN (SELECT id_hash(id) FROM loaded_ids)) "
         f"UNION ALL SELECT {id_}, student_id FROM quarantine.{bronze.source} "
         f"WHERE reason <> 'malformed_record' AND clean({id_}) IN (FROM loaded_ids)"
     )

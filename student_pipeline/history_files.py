@@ -2,8 +2,8 @@
 
 Dagster opens and closes a file for every event. When nobody else has it open, SQLite then copies its
 write-ahead log into the file, waits for the disk, and deletes the log; and with its usual setting it
-waits for the disk at every commit. A run has about a thousand events. Here every file stays open from
-its first use on, and the disk is waited for when the log is copied.
+waits for the disk at every commit. A run has about a thousand events. Here every file with such a
+log stays open from its first use on, and the disk is waited for when the log is copied.
 
 A process that is killed loses no event. A power cut may lose the last ones, never a file's order:
 that is what SQLite promises of `synchronous = NORMAL` with a write-ahead log.
@@ -26,15 +26,13 @@ def kept_open() -> Iterator[None]:
     def hold(opened: Any, _: Any) -> None:
         if not isinstance(opened, sqlite3.Connection):
             return
+        if opened.execute("PRAGMA journal_mode").fetchone() != ("wal",):  # it is being made
+            return
         opened.execute("PRAGMA synchronous = NORMAL")
         _, _, path = opened.execute("PRAGMA database_list").fetchone()
-        if path and path not in held:
-            another = sqlite3.connect(path, check_same_thread=False)
-            if another.execute("PRAGMA journal_mode").fetchone() == ("wal",):
-                another.execute("SELECT count(*) FROM sqlite_master").fetchall()  # opens the log
-                held[path] = another
-            else:  # it is being made
-                another.close()
+        if path not in held:
+            held[path] = sqlite3.connect(path, check_same_thread=False)
+            held[path].execute("SELECT count(*) FROM sqlite_master").fetchall()  # opens the log
 
     event.listen(Pool, "connect", hold)
     try:

@@ -154,7 +154,7 @@ def published_checks(
 ) -> Iterator[dg.AssetCheckResult]:
     """Every published file, read back."""
     selected = context.selected_asset_check_keys
-    same = []
+    same, differs = [], False
     with tried_again_if_it_can_pass(), warehouse.get_connection() as connection:
         for asset, (name, _, find) in FINDS.items():
             if dg.AssetCheckKey(published_key(asset), name) not in selected:
@@ -164,7 +164,9 @@ def published_checks(
             except (OSError, duckdb.Error) as error:
                 reason = error.strerror if isinstance(error, OSError) else sentence_of(error)
                 passed, sentence = False, f"It can't be read: {reason}"
-            same += [asset] if passed and name == SAME_AS_GOLD else []
+            if name == SAME_AS_GOLD:
+                same += [asset] if passed else []
+                differs |= not passed
             yield dg.AssetCheckResult(
                 asset_key=published_key(asset),
                 check_name=name,
@@ -172,6 +174,9 @@ def published_checks(
                 severity=dg.AssetCheckSeverity.ERROR,
                 description=sentence,
             )
-        if same == [asset for asset, (name, *_) in FINDS.items() if name == SAME_AS_GOLD]:
-            with warehouse.transaction():
-                standing.note(connection, publish.folder, rules)
+        everything = [asset for asset, (name, *_) in FINDS.items() if name == SAME_AS_GOLD]
+        with warehouse.transaction():
+            if differs:
+                standing.forget(connection)
+            elif same == everything:
+                standing.note_checked(connection, publish.folder, rules)

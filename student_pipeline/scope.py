@@ -145,9 +145,10 @@ def _positions(connection: duckdb.DuckDBPyConnection, table: Table) -> dict[str,
 
 @cache
 def _hash_of_checks() -> int:
-    """A number that changes when a check does."""
+    """A number that changes when a check does, or the engine, whose hashes stand in `_id_hash`."""
     package = files("student_pipeline")
     texts = [package.joinpath("checks.py").read_text(encoding="utf-8"), sql.macros()]
+    texts.append(duckdb.__version__)
     queries = package.joinpath("sql/checks").iterdir()
     texts += sorted(query.read_text(encoding="utf-8") for query in queries)
     return int(hashlib.sha256("\n".join(texts).encode()).hexdigest()[:15], 16)

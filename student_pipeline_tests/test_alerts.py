@@ -6,13 +6,14 @@ import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import ClassVar
 from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pytest
 
 from student_pipeline.alerts.ledger import FILE
-from student_pipeline.alerts.message import Problem
+from student_pipeline.alerts.message import Message, Problem
 from student_pipeline.alerts.notifiers import NotSent, Webhook, slack
 from student_pipeline.alerts.problems import DEFECT, WHAT_TO_DO, Seen
 from student_pipeline.alerts.settings import Alerts
@@ -282,7 +283,7 @@ def test_that_it_is_over_gets_through_later_too(post: Post, channel: Channel) ->
 def test_nothing_is_said_of_what_nobody_was_told_of_and_is_over(
     post: Post, channel: Channel
 ) -> None:
-    channel.statuses = [404, 404]
+    channel.statuses = [404]
     tell(post, seen(MONDAY, problem("a")), "1")
     tell(post, seen(MONDAY + timedelta(hours=1), passed=("a",)), "2")
     tell(post, seen(MONDAY + timedelta(hours=2), problem("b")), "3")
@@ -309,12 +310,35 @@ def test_one_way_that_is_closed_does_not_close_the_other(
     assert titles(channel) == ["FAILED: check a", "FAILED: check b"]
 
 
+def test_a_way_that_was_closed_gets_what_it_missed_and_the_other_nothing_twice(
+    post: Post, channel: Channel
+) -> None:
+    class Mail:
+        name = "mail"
+        closed = True
+        sent: ClassVar[list[str]] = []
+
+        def send(self, message: Message) -> None:
+            if self.closed:
+                raise NotSent("It is closed.", may_pass=False)
+            self.sent.append(message.title)
+
+    mail = Mail()
+    both = Post([mail, *post.notifiers], post.folder, post.zone, UI, post.complain, post.pause)
+    tell(both, seen(MONDAY, problem("a"), problem("b")), "1")
+    mail.closed = False
+    tell(both, seen(MONDAY + timedelta(minutes=10)), "")
+    tell(both, seen(MONDAY + timedelta(minutes=20)), "")
+    assert mail.sent == titles(channel) == ["FAILED: check a", "FAILED: check b"]
+
+
 def test_a_broken_ledger_gets_a_sentence(post: Post, complaints: list[str]) -> None:
-    for content in ("{}", "no json"):
+    for content in ("{}", "no json", ""):
         (post.folder / FILE).write_text(content)
         assert tell(post, seen(MONDAY, problem()), "1") == 0
-    assert len(complaints) == 2
+    assert len(complaints) == 3
     assert all("since the ledger of alerts can't be used: " in said for said in complaints)
+    assert all("remove it to begin anew" in said for said in complaints)
 
 
 # --- the sensors of the daemon --------------------------------------------------------------------

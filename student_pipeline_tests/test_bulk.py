@@ -102,7 +102,9 @@ HEADERS = st.sampled_from(
         ["student_id", "name"],
         ["name", "student_id", "class_id"],
         ["student_id", "Student Name", "zip", "name"],
-        ["x", "student_id", 'ü"', "x", "X"],
+        ["x", "student_id", "ü", "x", "X"],
+        ["student_id", '"full\nname"'],
+        ['"student_id"', '"full, name"', "class_id"],
         ["student_id", ""],
         ["student_id"],
         ["name", "grade"],
@@ -118,7 +120,7 @@ def delimited(draw: st.DrawFn) -> str:
     headers = draw(HEADERS)
     width = len(headers)
     count = st.sampled_from([width] * 6 + [0, 1, width + 1, width + 3, max(width - 1, 1)])
-    lines = [delimiter.join(headers).replace('"', "")]
+    lines = [delimiter.join(headers)]
     for size in draw(st.lists(count, max_size=12)):
         fields = draw(st.lists(FIELD, min_size=size, max_size=size))
         quoted = draw(st.lists(QUOTED, min_size=size, max_size=size))
@@ -140,6 +142,7 @@ def test_delimited_text(readers: Readers) -> None:
     @example("student_id,name\r\n1,a\r\n\r\n2\r\n\r\n\r\n3,b,c,d\r\n4,\r\n,\r\n")
     @example("\n\nsep=;\nstudent_id;name\n1\n\n \n2;b\n;\n\t\n3;c;d")
     @example("student_id,x\n1,\x1b\n2,\x7f\n")
+    @example('student_id,"full\nname"\nbroken\n1,a\n2,b\n')
     @example('student_id,name,x\n"1","a,""b""",""\n"2"\n"3","x, y",,"z"\n""\n"4","",","')
     def compare(content: str) -> None:
         readers.assert_same("students.csv", content)

@@ -18,12 +18,13 @@ import pytest
 
 from student_pipeline import tables
 from student_pipeline.assets.published import FILES, publish_all
+from student_pipeline.reports import standing
 from student_pipeline.reports.folder import PublishFolder
 from student_pipeline.sample_data import write_sample
 from student_pipeline.settings import PROJECT_ROOT, Rules
 from student_pipeline.warehouse import connection as connection_module
 from student_pipeline.warehouse import values
-from student_pipeline.warehouse.connection import Warehouse
+from student_pipeline.warehouse.connection import Warehouse, connect
 from student_pipeline_tests.pipeline import NOW, School, errors, failed_checks, passed_checks
 
 NAMES = sorted(name for names in FILES.values() for name in names)
@@ -220,16 +221,38 @@ def test_where_nothing_changed_only_the_report_is_made_anew(copy: School) -> Non
     assert after == before
 
 
-@pytest.mark.parametrize("what", ["a cell", "a missing file", "a touched file", "a rule"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        "a cell",
+        "a cell before a look",
+        "a byte, with the times put back",
+        "the copy, by a process that was killed",
+        "a missing file",
+        "a touched file",
+        "a rule",
+    ],
+)
 def test_what_somebody_changed_is_written_again(copy: School, what: str) -> None:
     assert copy.run().success
     before, file = content(copy), copy.published / "class_daily_performance.csv"
     for never_twice_the_same in ("report.html", "gold.duckdb"):
         del before[never_twice_the_same]
-    if what == "a cell":
+    if what.startswith("a cell"):
         times = file.stat()
         file.write_bytes(file.read_bytes().replace(b",0,", b",1,", 1))
         os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns + 1))
+        if what == "a cell before a look":  # of a CSV file only the number of rows is compared
+            assert look(copy) == {}
+    elif what == "a byte, with the times put back":
+        _spoil_a_byte(copy.published)
+    elif what == "the copy, by a process that was killed":
+        change = "connection.execute('DELETE FROM class_daily_performance')"
+        killed = f"connection = duckdb.connect(sys.argv[1]); {change}; os._exit(9)"
+        subprocess.run(
+            [sys.executable, "-c", f"import duckdb, os, sys; {killed}", file.parent / "gold.duckdb"]
+        )
+        assert (copy.published / "gold.duckdb.wal").exists()
     elif what == "a missing file":
         file.unlink()
     elif what == "a touched file":
@@ -239,8 +262,28 @@ def test_what_somebody_changed_is_written_again(copy: School, what: str) -> None
     times_before = _times(copy)
     assert copy.run().success
     assert before.items() <= content(copy).items()
+    assert sorted(content(copy)) == sorted(NAMES)
     for name in before:
         assert _times(copy)[name] > times_before.get(name, 0)
+
+
+def _spoil_a_byte(folder: Path) -> None:
+    """As `rsync --inplace --times` of a bad copy would."""
+    file = folder / "student_performance_summary.parquet"
+    times, spoiled = file.stat(), bytearray(file.read_bytes())
+    spoiled[len(spoiled) // 3] ^= 0xFF
+    file.write_bytes(spoiled)
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def test_what_a_disk_lost_unnoticed_fails_one_run(copy: School) -> None:
+    assert copy.run().success
+    _spoil_a_byte(copy.published)
+    with connect(copy.warehouse) as connection:  # as if the file had not been touched since
+        for note in (standing.note_written, standing.note_checked):
+            note(connection, copy.published, Rules())
+    assert "published/student_performance_summary: same_as_gold" in failed_checks(copy.run())
+    assert copy.run().success
 
 
 # --- what keeps them as they were -----------------------------------------------------------------

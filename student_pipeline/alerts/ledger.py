@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from student_pipeline.alerts.message import Message
+from student_pipeline.disk import to_disk
 
 FILE = "alerts.json"
 
@@ -38,12 +39,28 @@ class Ledger:
     Attributes:
         problems: problem id -> the problem, while it lasts.
         runs: the runs that were looked at.
-        unsent: problem id -> the newest message about it, where that did not get through.
+        unsent: notifier -> problem id -> the newest message about it, where that notifier did not
+            get it through.
     """
 
     problems: dict[str, OpenProblem] = field(default_factory=dict)
     runs: list[str] = field(default_factory=list)
-    unsent: dict[str, Message] = field(default_factory=dict)
+    unsent: dict[str, dict[str, Message]] = field(default_factory=dict)
+
+    def keep(self, notifier: str, name: str, message: Message) -> None:
+        """Keep a message for the next time, behind the others of this notifier."""
+        self.done(notifier, name)
+        self.unsent.setdefault(notifier, {})[name] = message
+
+    def done(self, notifier: str, name: str) -> None:
+        """Forget what this notifier did not get through about a problem."""
+        self.unsent.get(notifier, {}).pop(name, None)
+
+    def forget(self, name: str) -> None:
+        """Forget a problem, and every message about it."""
+        self.problems.pop(name, None)
+        for notifier in self.unsent:
+            self.done(notifier, name)
 
     def saw(self, run_id: str) -> None:
         """Remember that a run was looked at."""
@@ -75,14 +92,18 @@ def moment(text: str) -> datetime:
 
 def _read(path: Path) -> Ledger:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return Ledger()
     try:
+        content = json.loads(text)
         problems = {name: OpenProblem(**entry) for name, entry in content["problems"].items()}
-        unsent = {name: Message(**entry) for name, entry in content.get("unsent", {}).items()}
+        unsent = {
+            notifier: {name: Message(**entry) for name, entry in messages.items()}
+            for notifier, messages in content["unsent"].items()
+        }
         return Ledger(problems, list(content["runs"]), unsent)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{path} is no ledger of alerts; remove it to begin anew") from error
 
 
@@ -91,6 +112,7 @@ def _write(path: Path, ledger: Ledger) -> None:
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             json.dump(asdict(ledger), file, indent=1)
+        to_disk(Path(draft))
         os.replace(draft, path)
     except BaseException:
         os.unlink(draft)

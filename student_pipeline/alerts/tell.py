@@ -107,8 +107,11 @@ def tell(post: Post, seen: Seen, run_id: str) -> int:
     try:
         with books.opened(post.folder) as ledger:
             working = list(post.notifiers)
+            looked_at = bool(run_id) and run_id in ledger.runs
+            if not looked_at:
+                _forget_what_nobody_knows(ledger, seen)
             told = _tell_again(post, working, ledger, seen.ended)
-            if run_id and run_id in ledger.runs:
+            if looked_at:
                 return told
             told += sum(
                 _tell_problem(post, working, ledger, problem, seen.ended, run_id)
@@ -126,14 +129,23 @@ def tell(post: Post, seen: Seen, run_id: str) -> int:
         return 0
 
 
+def _forget_what_nobody_knows(ledger: books.Ledger, seen: Seen) -> None:
+    """Nothing is said of a problem that is over and of which no message got through."""
+    for name, problem in list(ledger.problems.items()):
+        if not problem.told and seen.proves_over(name):
+            ledger.forget(name)
+
+
 def _tell_again(post: Post, working: list[Notifier], ledger: books.Ledger, now: datetime) -> int:
     """Send what did not get through before; return how many messages did."""
     told = 0
-    for name, message in list(ledger.unsent.items()):
-        if _deliver(post, working, ledger, name, message):
-            told += 1
-            if name in ledger.problems:
-                ledger.problems[name].told = now.isoformat()
+    for notifier in post.notifiers:
+        for name, message in list(ledger.unsent.get(notifier.name, {}).items()):
+            if _send(post, working, notifier, message):
+                told += 1
+                ledger.done(notifier.name, name)
+                if name in ledger.problems:
+                    ledger.problems[name].told = now.isoformat()
     return told
 
 
@@ -171,9 +183,6 @@ def _tell_recovery(
     post: Post, working: list[Notifier], ledger: books.Ledger, name: str, until: datetime
 ) -> bool:
     problem = ledger.problems.pop(name)
-    if not problem.told:  # nobody knows of it
-        ledger.unsent.pop(name, None)
-        return False
     message = recovered_message(
         problem.title, since=books.moment(problem.since), until=until, zone=post.zone
     )
@@ -183,37 +192,42 @@ def _tell_recovery(
 def _deliver(
     post: Post, working: list[Notifier], ledger: books.Ledger, name: str, message: Message
 ) -> bool:
-    """Send the newest message about a problem; keep it for the next time if it can't be."""
-    through = _send(post, working, message)
-    ledger.unsent.pop(name, None)
-    if not through:
-        ledger.unsent[name] = message
+    """Send the newest message about a problem; keep it for each notifier that can't send it.
+
+    Returns: whether one of them got it through.
+    """
+    through = False
+    for notifier in post.notifiers:
+        if _send(post, working, notifier, message):
+            through = True
+            ledger.done(notifier.name, name)
+        else:
+            ledger.keep(notifier.name, name, message)
     return through
 
 
-def _send(post: Post, working: list[Notifier], message: Message) -> bool:
-    """Whether some notifier got the message through; each gets one more try where that may help.
+def _send(post: Post, working: list[Notifier], notifier: Notifier, message: Message) -> bool:
+    """Whether the notifier got the message through; it gets one more try where that may help.
 
     One that fails is taken out of `working`: a dead server must not hold up a run for each message.
     """
-    through = False
-    for notifier in list(working):
-        for last_try in (False, True):
-            try:
-                notifier.send(message)
-            # Whatever goes wrong in somebody's notifier, the run ends as it would have.
-            except Exception as error:  # noqa: BLE001
-                if isinstance(error, NotSent) and error.may_pass and not last_try:
-                    post.pause(PAUSE_SECONDS)
-                    continue
-                working.remove(notifier)
-                why = error if isinstance(error, NotSent) else f"{type(error).__name__}."
-                post.complain(
-                    f"An alert could not be sent by {notifier.name}: {why} The first one that "
-                    f"is missing: {message.title}. It is sent again with the next run, or within "
-                    "ten minutes by the daemon."
-                )
-            else:
-                through = True
+    if notifier not in working:
+        return False
+    for last_try in (False, True):
+        try:
+            notifier.send(message)
+            return True
+        # Whatever goes wrong in somebody's notifier, the run ends as it would have.
+        except Exception as error:  # noqa: BLE001
+            if isinstance(error, NotSent) and error.may_pass and not last_try:
+                post.pause(PAUSE_SECONDS)
+                continue
+            working.remove(notifier)
+            why = error if isinstance(error, NotSent) else f"{type(error).__name__}."
+            post.complain(
+                f"An alert could not be sent by {notifier.name}: {why} The first one that "
+                f"is missing: {message.title}. It is sent again with the next run, or within "
+                "ten minutes by the daemon."
+            )
             break
-    return through
+    return False

@@ -122,6 +122,9 @@ def publish_all(
                 shown = figures(connection, rules, now=now, run_id=run_id)
                 drafts["report.html"].write_text(page(shown), encoding="utf-8")
                 seconds["report"] = time.monotonic() - started
+            if not stand:
+                with warehouse.transaction():
+                    standing.note_written(connection, publish.folder, rules)
     except (OSError, duckdb.IOException) as error:
         reason = error.strerror if isinstance(error, OSError) else sentence_of(error)
         raise dg.Failure(

@@ -40,11 +40,13 @@ class CsvHeader:
 
     Attributes:
         lines: physical lines up to and with the header.
+        one_line: whether the header itself is one of them.
     """
 
     delimiter: str
     layout: Layout
     lines: int
+    one_line: bool
 
 
 class _TooLong(csv.Error):
@@ -129,7 +131,7 @@ def read_header(path: Path, survey: TextSurvey, matcher: HeaderMatcher) -> CsvHe
         )
     layout = matcher.layout(headers)
     matcher.require_columns(set(layout.columns), headers)
-    return CsvHeader(delimiter, layout, before + taken)
+    return CsvHeader(delimiter, layout, before + taken, one_line=taken == 1)
 
 
 def read_records(

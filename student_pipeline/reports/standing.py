@@ -1,4 +1,4 @@
-"""Whether the published tables stand as the checks found them: gold's rows, in files nobody touched.
+"""Whether the published tables stand as they were written and checked, in files nobody touched.
 
 Then they are not written again; the report alone is made anew, for it says when.
 """
@@ -13,8 +13,8 @@ from student_pipeline import permissions, tables
 from student_pipeline.settings import Rules
 from student_pipeline.warehouse import state
 
-READER = "the published tables"
-"""Notes the positions of gold, as of the time when the files were compared with it."""
+WRITTEN, CHECKED = "the published tables", "the checks of the published tables"
+"""Readers that note the positions of gold: when the files were written, and when they were compared."""
 
 FILES = "the files"
 """Stands for a table among the positions: its position is a hash of how the files lie there."""
@@ -22,17 +22,32 @@ FILES = "the files"
 NAMES = (
     *(f"{table.name}.{ending}" for table in tables.GOLD for ending in ("parquet", "csv")),
     "gold.duckdb",
+    "gold.duckdb.wal",  # what somebody wrote into the copy
 )
 
 
 def stands(connection: duckdb.DuckDBPyConnection, folder: Path, rules: Rules) -> bool:
-    """Whether neither gold nor a file, nor the way to write one, has changed since `note`."""
-    return state.watermarks(connection, READER) == _positions(connection, folder, rules)
+    """Whether neither gold nor a file, nor the way to write one, changed since it was written.
+
+    And whether the checks have passed on just these files.
+    """
+    now = _positions(connection, folder, rules)
+    return all(state.watermarks(connection, reader) == now for reader in (WRITTEN, CHECKED))
 
 
-def note(connection: duckdb.DuckDBPyConnection, folder: Path, rules: Rules) -> None:
-    """Note that all files hold what gold holds now."""
-    state.follow(connection, READER, _positions(connection, folder, rules))
+def note_written(connection: duckdb.DuckDBPyConnection, folder: Path, rules: Rules) -> None:
+    """Note that all files were just written from gold."""
+    state.follow(connection, WRITTEN, _positions(connection, folder, rules))
+
+
+def note_checked(connection: duckdb.DuckDBPyConnection, folder: Path, rules: Rules) -> None:
+    """Note that all files passed their checks as they lie there."""
+    state.follow(connection, CHECKED, _positions(connection, folder, rules))
+
+
+def forget(connection: duckdb.DuckDBPyConnection) -> None:
+    """Have all files written anew."""
+    state.follow(connection, CHECKED, {})
 
 
 def _positions(connection: duckdb.DuckDBPyConnection, folder: Path, rules: Rules) -> dict[str, int]:
@@ -42,7 +57,8 @@ def _positions(connection: duckdb.DuckDBPyConnection, folder: Path, rules: Rules
         if (folder / name).exists():
             found = (folder / name).stat()
             seen.append(
-                (name, found.st_ino, found.st_size, found.st_mtime_ns, found.st_mode & 0o777)
+                # Nobody can set the time of the last change, unlike that of the last write.
+                (name, found.st_ino, found.st_size, found.st_ctime_ns, found.st_mode & 0o777)
             )
     return {
         **{table.full_name: state.position(connection, table) for table in tables.GOLD},

@@ -50,17 +50,20 @@ judged as (
 ),
 
 -- The record that counts for its student and day: the latest, then a present one, then the greatest id.
+-- That is the first of its day in this order. (It is a window over students, not over student-days, so
+-- that a student's rows lie side by side in the table: finding them again takes few reads.)
 counted as (
     select
         *,
         status in ($present_statuses) as is_present,
-        row_number() over (
-            partition by student_id, attend_date, reason is null
+        lag(attend_date) over (
+            partition by student_id, reason is null
             order by
+                attend_date asc,
                 created_at desc nulls last,
                 case when status in ($present_statuses) then 0 else 1 end,
                 attend_id desc
-        ) as place
+        ) as date_before
     from judged
 )
 
@@ -71,7 +74,7 @@ select
     attend_date,
     status,
     is_present,
-    place = 1 as counts_for_day,
+    coalesce(date_before <> attend_date, true) as counts_for_day,
     created_at,
     _load_id,
     _source_row,

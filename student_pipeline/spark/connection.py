@@ -86,7 +86,7 @@ class SparkConnection:
         """
         self.session = session
         self.store = store
-        self.catalog = store.read() or Catalog()
+        self.catalog = self._found = store.read() or Catalog()
         self._before: Catalog | None = None
         self._viewed: dict[str, object] = {}
         self._scratch = f"{SCRATCH}/{uuid.uuid4().hex[:12]}"
@@ -107,8 +107,7 @@ class SparkConnection:
             return self.books.execute(query, parameters)
         if parameters:
             raise ClusterError(f"A statement on the cluster takes no parameters: {query}")
-        with told_as_ours():
-            return Rows(self.frame(query).toArrow())
+        return Rows(self.arrow(query))
 
     def begin(self) -> None:
         self.books.begin()
@@ -138,10 +137,16 @@ class SparkConnection:
         """Nothing: results are read whole at once."""
 
     def close(self) -> None:
-        """End the session on the cluster; what is in force stays."""
+        """Let go of the books; who opened the session ends it. What is in force stays."""
         self.books.close()
-        with told_as_ours():
-            self.session.stop()
+
+    def sweep(self) -> None:
+        """Remove what neither the tables in force nor those from before this connection are made of.
+
+        Who began to read before a run may still read what stood then.
+        """
+        kept = self.catalog.folders() | self._found.folders()
+        self.store.sweep((*ON_CLUSTER, "ops"), kept)
 
     def stored_columns(self, schema: str) -> dict[str, list[tuple[str, str]]]:
         """Table -> (name, type) of its columns as they lie there, types as declarations write them."""
@@ -186,8 +191,17 @@ class SparkConnection:
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """All rows of a SELECT on the cluster."""
+        return Rows(self.arrow(query)).fetchall()
+
+    def arrow(self, query: str) -> pa.Table:
+        """The same as an Arrow table."""
         with told_as_ours():
-            return Rows(self.frame(query).toArrow()).fetchall()
+            return self.frame(query).toArrow()
+
+    def column_names(self, query: str) -> list[str]:
+        """The columns that a SELECT on the cluster gives."""
+        with told_as_ours():
+            return list(self.frame(query).columns)
 
     def number(self, query: str) -> int:
         """The one whole number that a SELECT on the cluster returns."""
@@ -263,6 +277,13 @@ class SparkConnection:
                 return self.store.labels(folder)
             frame.write.parquet(self.store.for_cluster(folder))
         return {"": folder} if self.store.exists(folder) else {}
+
+    def write_scratch(self, name: str, frame: DataFrame, *, by: str) -> dict[str, tuple[str]]:
+        """Write a frame into the scratch folder, in parts; value of the column `by` -> its folder."""
+        folder = f"{self._scratch}/{name}-{uuid.uuid4().hex[:8]}"
+        with told_as_ours():
+            frame.write.partitionBy(by).parquet(self.store.for_cluster(folder))
+        return {label: (part,) for label, part in self.store.labels(folder).items()}
 
     def cast(self, columns: Iterable[Column], alias: str = "") -> str:
         """The select list of a table's columns, each of the declared type."""

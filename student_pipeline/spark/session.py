@@ -11,6 +11,9 @@ from urllib.parse import urlparse
 
 import duckdb
 
+from student_pipeline.spark.dialect import CONFIGURATION
+from student_pipeline.spark.store import SCRATCH, Store
+
 if TYPE_CHECKING:
     from pyspark.sql.connect.session import SparkSession
 
@@ -73,26 +76,26 @@ def connect(remote: str) -> SparkSession:
                 f"{REMOTE}: the server on {host}:{port} is Spark {version}; "
                 f"expected {'.'.join(map(str, OLDEST_SPARK))} or later."
             )
-        session.conf.set("spark.sql.session.timeZone", "UTC")
-        session.conf.set("spark.sql.ansi.enabled", "true")
-        session.conf.set("spark.sql.caseSensitive", "false")
+        for name, value in CONFIGURATION.items():
+            session.conf.set(name, value)
     except ClusterUnreachable:
-        _end(session)
+        end(session)
         raise
     except (PySparkException, OSError) as error:
-        _end(session)
+        end(session)
         raise ClusterUnreachable(_refusal(f"{host}:{port}", error)) from error
     except Exception as error:
         import grpc
 
         if not isinstance(error, grpc.RpcError):
             raise
-        _end(session)
+        end(session)
         raise ClusterUnreachable(_refusal(f"{host}:{port}", error)) from error
     return session
 
 
-def _end(session: SparkSession | None) -> None:
+def end(session: SparkSession | None) -> None:
+    """End a session, if there is one."""
     if session is not None:
         with suppress(Exception):  # the server that refused us need not answer this
             session.stop()
@@ -120,6 +123,32 @@ def _refusal(address: str, error: Exception) -> str:
             f"(sc://HOST:PORT/;token=…)."
         )
     return f"{REMOTE}: the server on {address} gives no session: {first_line(text)}"
+
+
+def require_shared(session: SparkSession, store: Store) -> None:
+    """Write a row through the cluster, look at it from here, and read it back through the cluster.
+
+    Raises:
+        ClusterUnreachable: the cluster and we don't see the same folder.
+    """
+    folder = store.new_folder(SCRATCH, 0)
+    place = store.for_cluster(folder)
+    try:
+        with told_as_ours():
+            session.range(1).write.parquet(place)
+            seen = store.exists(folder) and session.read.parquet(place).count() == 1
+    except duckdb.Error as error:
+        raise ClusterUnreachable(
+            f"STUDENT_PIPELINE_WAREHOUSE: the cluster can't write to {store.url}, or read it: {error}"
+        ) from error
+    finally:
+        with suppress(OSError):
+            store.remove(folder)
+    if not seen:
+        raise ClusterUnreachable(
+            f"STUDENT_PIPELINE_WAREHOUSE: what the cluster writes to {store.url} can't be seen from "
+            "here. It must be the same folder, or object store, for this process and every worker."
+        )
 
 
 @contextmanager

@@ -1,7 +1,5 @@
 """The Dagster IO manager of the cluster: every output becomes a declared table, at once or not at all."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 
@@ -10,7 +8,7 @@ import duckdb
 
 from student_pipeline import tables
 from student_pipeline.asset_page import page_metadata
-from student_pipeline.ingest.delivery import Delivery, LandingFolder
+from student_pipeline.ingest.delivery import Delivery
 from student_pipeline.spark import reading, writing
 from student_pipeline.spark.connection import SparkConnection
 from student_pipeline.spark.warehouse import SparkWarehouse
@@ -34,7 +32,6 @@ class SparkIOManager(dg.ConfigurableIOManager):
     """
 
     warehouse: dg.ResourceDependency[SparkWarehouse]
-    landing: dg.ResourceDependency[LandingFolder]
 
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:
         table = declared(context.asset_key)
@@ -85,7 +82,7 @@ class SparkIOManager(dg.ConfigurableIOManager):
             if table in tables.SILVER and where:  # nobody knows which rows changed
                 writing.log_everything(connection, table, where)
         elif isinstance(obj, Delivery):
-            metadata |= reading.load(connection, table, obj, run_id, self.landing.url)
+            metadata |= reading.load(connection, table, obj, run_id)
         else:
             raise dg.DagsterInvariantViolationError(
                 f"{table.full_name} can be made from a Select, a Delivery or a pandas DataFrame, "

@@ -49,12 +49,9 @@ class _Asked:
 
 
 def load(
-    connection: SparkConnection, table: Table, delivery: Delivery, run_id: str, landing: str
+    connection: SparkConnection, table: Table, delivery: Delivery, run_id: str
 ) -> dict[str, Any]:
     """Load every file whose content is not the one loaded last; record each in the ledger.
-
-    Args:
-        landing: the landing folder, as it was set.
 
     Returns: counts of files and rows, for the UI.
 
@@ -68,7 +65,7 @@ def load(
     if not connection.is_made(quarantine):
         connection.set_parts(quarantine, {})
     entries, asked = _look_at(delivery, ledger, run_id)
-    abouts = _have_read(connection, delivery, asked, landing) if asked else {}
+    abouts = _have_read(connection, delivery, asked) if asked else {}
     accepted: dict[int, Entry] = {}
     for number, about in sorted(abouts.items()):
         one = asked[number]
@@ -137,7 +134,7 @@ def _changed(sentence: str) -> dg.Failure:
 
 
 def _have_read(
-    connection: SparkConnection, delivery: Delivery, asked: Sequence[_Asked], landing: str
+    connection: SparkConnection, delivery: Delivery, asked: Sequence[_Asked]
 ) -> dict[int, dict[str, Any]]:
     """Have the workers read the files, into the views `answer_…`; return what they say of each."""
     import pyarrow as pa
@@ -154,7 +151,7 @@ def _have_read(
                 "columns": limits.columns,
                 "records": limits.records,
             },
-            "landing": landing if remote else "",
+            "landing": delivery.landing if remote else "",
         }
     )
     files = pa.Table.from_pylist(

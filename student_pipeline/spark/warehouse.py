@@ -1,7 +1,5 @@
 """The resource `warehouse` where a cluster keeps the tables."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -44,7 +42,7 @@ class SparkWarehouse(dg.ConfigurableResource):
     _gave_up: str | None = PrivateAttr(default=None)
 
     @contextmanager
-    def yield_for_execution(self, context: InitResourceContext) -> Iterator[SparkWarehouse]:
+    def yield_for_execution(self, context: InitResourceContext) -> Iterator["SparkWarehouse"]:
         with private():
             try:
                 yield self

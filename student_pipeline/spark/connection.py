@@ -55,6 +55,9 @@ SPARK_TYPES = {
     "TIMESTAMPTZ": "timestamp",
 }
 
+ROWS = "rows"
+"""The label of the only part of a table whose rows have no date."""
+
 _KNOWN = "|".join(re.escape(name) for name in (*BOOKS, *ON_CLUSTER))
 _NAMES = re.compile(rf"('(?:[^']|'')*'|--[^\n]*)|(?<![\w.])({_KNOWN})(?!\w)")
 """A text or a comment, in which no name is looked for; or the name of a table."""
@@ -262,7 +265,7 @@ class SparkConnection:
         Args:
             query: yields the table's columns; with `by_label` also `part`, the label of each row.
 
-        Returns: label -> folder, of the labels that have rows; one label, empty, without `by_label`.
+        Returns: label -> folder, of the labels that have rows; `ROWS` is the one without `by_label`.
         """
         folder = self.store.new_folder(
             table.full_name.replace(".", "/"), self.catalog.version + 1
@@ -276,7 +279,7 @@ class SparkConnection:
                 )
                 return self.store.labels(folder)
             frame.write.parquet(self.store.for_cluster(folder))
-        return {"": folder} if self.store.exists(folder) else {}
+        return {ROWS: folder} if self.store.exists(folder) else {}
 
     def write_scratch(self, name: str, frame: DataFrame, *, by: str) -> dict[str, tuple[str]]:
         """Write a frame into the scratch folder, in parts; value of the column `by` -> its folder."""

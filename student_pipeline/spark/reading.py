@@ -24,7 +24,7 @@ from student_pipeline.ingest.errors import FileRefused, SourceChanged
 from student_pipeline.ingest.ledger import Entry, Ledger, Loaded
 from student_pipeline.sources import STUDENTS
 from student_pipeline.spark import shipping, worker
-from student_pipeline.spark.connection import SparkConnection
+from student_pipeline.spark.connection import ROWS, SparkConnection
 from student_pipeline.spark.session import told_as_ours
 from student_pipeline.tables import Column, Table
 from student_pipeline.warehouse import sql
@@ -327,11 +327,11 @@ def _append(
         )
     else:
         query += "WHERE fresh.copy = 1"
-    folder = connection.write(table, query).get("")
+    folder = connection.write(table, query).get(ROWS)
     if not folder:
         return {}, Written(0)
     parts = connection.parts(table)
-    connection.set_parts(table, {"": (*parts.get("", ()), folder)})
+    connection.set_parts(table, {ROWS: (*parts.get(ROWS, ()), folder)})
     connection.relation("added", table.columns, [folder])
     added = dict(connection.rows("SELECT _load_id, count(*) AS rows FROM added GROUP BY _load_id"))
     if not added:
@@ -427,7 +427,7 @@ def _upsert(
     folder = connection.write(
         table, f"SELECT {connection.cast(table.columns)} FROM line WHERE _place = 1"
     )
-    connection.set_parts(table, {"": tuple(folder.values())})
+    connection.set_parts(table, {ROWS: tuple(folder.values())})
     return (
         {turn: rows for turn, rows, _ in counts},
         Written(sum(rows for _, rows, _ in counts), sum(replaced for _, _, replaced in counts)),
@@ -474,4 +474,4 @@ def _keep_roster(connection: SparkConnection, number: int) -> None:
         "SELECT DISTINCT clean(student_id) AS student_id FROM answer_rows "
         f"WHERE _file = {number} AND clean(student_id) IS NOT NULL",
     )
-    connection.set_parts(roster, {"": tuple(folder.values())})
+    connection.set_parts(roster, {ROWS: tuple(folder.values())})

@@ -12,18 +12,15 @@ from __future__ import annotations
 from typing import Any
 
 from student_pipeline import tables
-from student_pipeline.spark.connection import KEYS_CHANGED, SparkConnection
+from student_pipeline.spark.connection import KEYS_CHANGED, ROWS, SparkConnection
 from student_pipeline.tables import Table
 from student_pipeline.warehouse import sql, state, strategies
 from student_pipeline.warehouse.merge import MOST_CHANGED, Outcome
 from student_pipeline.warehouse.strategies import Written, detail_of
 from student_pipeline.warehouse.values import Select
 
-REFUSED = "refused"
-"""The part of a quarantine that silver refused; the other one holds the malformed records."""
-
-ROWS = "rows"
-"""The only part of a table whose rows have no date."""
+REFUSED, MALFORMED = "refused", "malformed"
+"""The parts of a quarantine: what silver refused, and the records that could not be read."""
 
 
 def bring_up_to_date(
@@ -114,10 +111,16 @@ def _count(connection: SparkConnection, table: Table) -> int:
 
 
 def _label(table: Table, alias: str = "") -> str:
-    """The SQL of the label under which a row is stored: the month of its date."""
+    """The SQL of the label under which a row is stored: in a quarantine why, else the month."""
+    prefix = f"{alias}." if alias else ""
+    if table.schema == "quarantine":
+        return (
+            f"CASE WHEN {prefix}reason = 'malformed_record' THEN '{MALFORMED}' "
+            f"ELSE '{REFUSED}' END"
+        )
     if not table.date:
         return sql.literal(ROWS)
-    column = f"{alias}.{table.date}" if alias else table.date
+    column = f"{prefix}{table.date}"
     return f"substring(CAST({column} AS VARCHAR), 1, 7)"
 
 
@@ -198,7 +201,7 @@ def _refuse(
         quarantine,
         f"SELECT {columns} FROM refused_rows AS judged INNER JOIN {bronze} AS bronze "
         "ON judged._load_id = bronze._load_id AND judged._source_row = bronze._source_row",
-    ).get("", "")
+    ).get(ROWS, "")
 
 
 def _came_from(table: Table) -> list[tables.Column]:

@@ -7,7 +7,7 @@ with typed as (
         clean(attend_id) as attend_id,
         clean(student_id) as student_id,
         calendar_date(clean(date)) as attend_date,
-        upper(clean(status)) as status_word,
+        upper_case(clean(status)) as status_word,
         instant(clean(created_at)) as created_at
     from $attendance
 ),

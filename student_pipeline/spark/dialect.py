@@ -48,7 +48,7 @@ FORMS = _names(
 """What may stand in a query beside functions, as sqlglot names it."""
 
 FUNCTIONS = _names(
-    "Abs ArgMax ArgMin Coalesce Count DateDiff Floor Greatest Least Length MD5 Max Median Min Nullif "
+    "Abs ArgMax ArgMin Coalesce Count DateDiff Floor Greatest Lag Least Length MD5 Max Median Min Nullif "
     "Pad RegexpExtract RegexpLike RegexpReplace Replace RowNumber SplitPart Substring Sum Translate "
     "Trim UnixDate Upper"
 )
@@ -85,6 +85,7 @@ PARTS: dict[str, frozenset[str]] = {
     "Group": _names("expressions"),
     "Intersect": _OF_SET_OPERATIONS,
     "Join": _names("this on using side kind"),
+    "Lag": _names("this"),
     "Limit": _names("expression"),
     "RegexpExtract": _names("this expression group null_if_pos_overflow"),
     "RegexpLike": _names("this expression"),

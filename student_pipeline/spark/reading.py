@@ -362,20 +362,27 @@ def _upsert(
         f"lag({name}) OVER (PARTITION BY _id ORDER BY _turn) IS NOT DISTINCT FROM {name}"
         for name in map(sql.identifier, identity)
     )
+    # In a step of its own: what is cleaned is named often below, and would be cleaned as often.
+    connection.keep(
+        "typed",
+        f"""
+        WITH incoming AS ({incoming}),
+        every AS (
+            SELECT {names}, _load_id AS _turn FROM incoming
+            UNION ALL
+            SELECT {names}, 0 AS _turn FROM {table.full_name}
+        ),
+        cleaned AS (
+            SELECT {names}, _turn, clean(student_id) AS _id, clean(updated_at) AS _updated
+            FROM every
+        )
+        SELECT {names}, _turn, _id, instant(_updated) AS _version FROM cleaned
+        """,
+    )
     connection.keep(
         "line",
         f"""
-        WITH incoming AS ({incoming}),
-        typed AS (
-            SELECT {names}, clean(student_id) AS _id, instant(clean(updated_at)) AS _version,
-                _load_id AS _turn
-            FROM incoming
-            UNION ALL
-            SELECT {names}, clean(student_id) AS _id, instant(clean(updated_at)) AS _version,
-                0 AS _turn
-            FROM {table.full_name}
-        ),
-        ranked AS (
+        WITH ranked AS (
             SELECT *, row_number() OVER (
                 PARTITION BY _id, _turn ORDER BY _version DESC NULLS LAST, _source_row DESC
             ) AS place

@@ -260,10 +260,13 @@ def three_runs(landing: Path, attendance: int) -> list[tuple[str, Callable[[], o
 
 @contextmanager
 def server(engine: str, folder: Path) -> Iterator[str]:
-    """The address of a server of this kind, which ends with the block."""
+    """The address of a server of this kind, which ends with the block, or of one that is there."""
     if engine == "sail":
         with servers.sail(folder / "sail.log") as remote:
             yield remote
+        return
+    if engine.startswith("sc://"):
+        yield engine
         return
     with servers.spark_cluster(folder / "spark") as cluster:
         yield cluster.remote
@@ -274,11 +277,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m student_pipeline_tests.spark.parity", description=__doc__.split("\n")[0]
     )
-    parser.add_argument("--engine", choices=("sail", "spark"), default="sail")
+    parser.add_argument(
+        "--engine", default="sail", help="sail, spark, or the sc:// address of a server"
+    )
     parser.add_argument("--attendance", type=int, default=20_000, metavar="N")
     parser.add_argument("--runs", type=int, choices=(1, 2, 3), default=3)
     parser.add_argument("--folder", type=Path, help="where to work, and leave all; default: a new one")
     options = parser.parse_args(arguments)
+    if options.engine not in ("sail", "spark") and not options.engine.startswith("sc://"):
+        parser.error(f"--engine: expected sail, spark or sc://…, found {options.engine}")
     folder = options.folder or Path(tempfile.mkdtemp(prefix="student_pipeline_parity_"))
     folder = folder.absolute()
     landing = folder / "landing"

@@ -30,9 +30,7 @@ STATUS_WORDS = {
 }
 
 
-def print_status(
-    instance: dg.DagsterInstance, warehouse: str, now: datetime | None = None
-) -> bool:
+def print_status(instance: dg.DagsterInstance, warehouse: str, now: datetime | None = None) -> bool:
     """Print it; return whether all is well.
 
     All is well when the warehouse is there, the last run did not fail, no blocking check stands

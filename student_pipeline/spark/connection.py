@@ -26,7 +26,7 @@ from student_pipeline.warehouse import sql
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyspark.sql.connect.dataframe import DataFrame
+    from pyspark.sql import DataFrame
     from pyspark.sql.connect.session import SparkSession
 
 BOOKS = {table.full_name: table for table in OPS}
@@ -40,9 +40,7 @@ KEYS_CHANGED = Table(
     strategy="append",
 )
 
-ON_CLUSTER = {
-    table.full_name: table for table in (*TABLES.values(), LATEST_ROSTER, KEYS_CHANGED)
-}
+ON_CLUSTER = {table.full_name: table for table in (*TABLES.values(), LATEST_ROSTER, KEYS_CHANGED)}
 """The tables that the cluster keeps."""
 
 SPARK_TYPES = {
@@ -230,9 +228,7 @@ class SparkConnection:
     def set_parts(self, table: Table, parts: Mapping[str, tuple[str, ...]]) -> None:
         """Have the table consist of these parts, once the transaction is committed."""
         kept = {label: tuple(folders) for label, folders in parts.items() if folders}
-        self.catalog = replace(
-            self.catalog, tables={**self.catalog.tables, table.full_name: kept}
-        )
+        self.catalog = replace(self.catalog, tables={**self.catalog.tables, table.full_name: kept})
 
     def relation(self, name: str, columns: Iterable[Column], folders: Sequence[str]) -> str:
         """A temporary view, of this name, of the rows in some folders; returns the name."""
@@ -274,9 +270,7 @@ class SparkConnection:
 
         Returns: label -> folder, of the labels that have rows; `ROWS` is the one without `by_label`.
         """
-        folder = self.store.new_folder(
-            table.full_name.replace(".", "/"), self.catalog.version + 1
-        )
+        folder = self.store.new_folder(table.full_name.replace(".", "/"), self.catalog.version + 1)
         with told_as_ours():
             frame = self.frame(query)
             if by_label:

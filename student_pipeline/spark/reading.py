@@ -59,7 +59,8 @@ def load(
     Raises:
         Failure: a file changed while it was read, or the workers can't read it; nothing is kept.
     """
-    ledger = Ledger(connection)  # type: ignore[arg-type] - it needs `execute` alone
+    books: Any = connection  # the ledger needs `execute` alone
+    ledger = Ledger(books)
     if not connection.is_made(table):
         connection.set_parts(table, {})
     quarantine = tables.TABLES[f"quarantine.{delivery.source.name}"]
@@ -85,7 +86,7 @@ def load(
     written = Written(0)
     if accepted:
         added, written = _store(connection, table, delivery, accepted)
-        for number, entry in accepted.items():
+        for entry in accepted.values():
             assert entry.load_id
             entries[entry.path] = replace(entry, rows_appended=added.get(entry.load_id, 0))
         _keep_malformed(connection, quarantine, accepted)
@@ -202,9 +203,7 @@ def _have_read(
         [number, line, text["detail"], text["raw"]],
         folders.get(worker.MALFORMED, ()),
     )
-    connection.relation(
-        "answer_abouts", [number, text["about"]], folders.get(worker.ABOUT, ())
-    )
+    connection.relation("answer_abouts", [number, text["about"]], folders.get(worker.ABOUT, ()))
     return {
         file: json.loads(about)
         for file, about in connection.rows("SELECT _file, about FROM answer_abouts")
@@ -234,15 +233,11 @@ def _judge(delivery: Delivery, asked: _Asked, about: dict[str, Any]) -> Entry | 
             f"{about['message']}, which reads Parquet files. Install it there.",
             allow_retries=False,
         )
-    entry = replace(
-        asked.entry, size_bytes=about.get("size_bytes"), sha256=about.get("sha256")
-    )
+    entry = replace(asked.entry, size_bytes=about.get("size_bytes"), sha256=about.get("sha256"))
     if status == worker.REFUSED:
         return replace(entry, message=about["message"])
     rows, malformed = about["rows"], about["malformed"]
-    entry = replace(
-        entry, encoding=about["encoding"], rows_read=rows, rows_rejected=malformed
-    )
+    entry = replace(entry, encoding=about["encoding"], rows_read=rows, rows_rejected=malformed)
     try:
         delivery.matcher.limits.require_records(rows + malformed)
         limit = Fraction(str(delivery.malformed_share_limit))

@@ -41,9 +41,7 @@ PACKAGE = "student_pipeline"
 @cache
 def _shipment() -> tuple[str, bytes]:
     """(name of the package on the workers, zip file with its modules)."""
-    texts = {
-        name: files(PACKAGE).joinpath(name).read_text(encoding="utf-8") for name in MODULES
-    }
+    texts = {name: files(PACKAGE).joinpath(name).read_text(encoding="utf-8") for name in MODULES}
     digest = hashlib.sha256("\0".join(texts.values()).encode()).hexdigest()[:16]
     package = f"{PACKAGE}_{digest}"
     packed = io.BytesIO()

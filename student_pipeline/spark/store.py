@@ -297,4 +297,3 @@ class Store:
 def _is_version(folder: str) -> bool:
     number, dash, _ = folder.rsplit("/", 1)[-1].partition("-")
     return bool(dash) and number.isdigit()
-

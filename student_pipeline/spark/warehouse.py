@@ -26,7 +26,9 @@ class SparkWarehouse(dg.ConfigurableResource):
     database: str = Field(
         description="The folder of the tables: a path or URL that the cluster and we see alike."
     )
-    remote: str = Field(description="The Spark Connect server, such as sc://spark.example.org:15002.")
+    remote: str = Field(
+        description="The Spark Connect server, such as sc://spark.example.org:15002."
+    )
     lock_timeout_seconds: float = Field(
         default=1800,
         ge=0,
@@ -120,18 +122,15 @@ class SparkWarehouse(dg.ConfigurableResource):
     @contextmanager
     def copied(self, wanted: Sequence[Table]) -> Iterator[duckdb.DuckDBPyConnection]:
         """A DuckDB in memory with copies of small tables, for what is written as files."""
-        with self.get_connection() as connection:
-            with duckdb.connect() as copy:
-                copy.execute("SET TimeZone = 'UTC'")
-                copy.execute("SET autoinstall_known_extensions = false")
-                for table in wanted:
-                    copy_table(connection, table, copy)
-                yield copy
+        with self.get_connection() as connection, duckdb.connect() as copy:
+            copy.execute("SET TimeZone = 'UTC'")
+            copy.execute("SET autoinstall_known_extensions = false")
+            for table in wanted:
+                copy_table(connection, table, copy)
+            yield copy
 
 
-def copy_table(
-    connection: SparkConnection, table: Table, copy: duckdb.DuckDBPyConnection
-) -> None:
+def copy_table(connection: SparkConnection, table: Table, copy: duckdb.DuckDBPyConnection) -> None:
     """Make the table in a DuckDB as declared, with the rows that stand on the cluster."""
     assert table.full_name in ON_CLUSTER
     copy.execute(f"CREATE SCHEMA IF NOT EXISTS {table.schema}")

@@ -115,8 +115,7 @@ def _label(table: Table, alias: str = "") -> str:
     prefix = f"{alias}." if alias else ""
     if table.schema == "quarantine":
         return (
-            f"CASE WHEN {prefix}reason = 'malformed_record' THEN '{MALFORMED}' "
-            f"ELSE '{REFUSED}' END"
+            f"CASE WHEN {prefix}reason = 'malformed_record' THEN '{MALFORMED}' ELSE '{REFUSED}' END"
         )
     if not table.date:
         return sql.literal(ROWS)
@@ -124,9 +123,7 @@ def _label(table: Table, alias: str = "") -> str:
     return f"substring(CAST({column} AS VARCHAR), 1, 7)"
 
 
-def _rebuild(
-    connection: SparkConnection, table: Table, select: Select, here: int
-) -> Written:
+def _rebuild(connection: SparkConnection, table: Table, select: Select, here: int) -> Written:
     log_everything(connection, table, here)
     if table.quarantine:
         return replace_judged(connection, table, table.quarantine, select.sql)
@@ -253,7 +250,8 @@ def _find_what_stands(
     raw_id, dim = quarantine.columns[0].name, tables.DIM_STUDENT.full_name
     key = table.key[0]
     connection.keep(
-        "fresh_ids", f"SELECT DISTINCT clean({raw_id}) AS id FROM {new} AND clean({raw_id}) IS NOT NULL"
+        "fresh_ids",
+        f"SELECT DISTINCT clean({raw_id}) AS id FROM {new} AND clean({raw_id}) IS NOT NULL",
     )
     stands = f"SELECT * FROM {table.full_name} WHERE {key} IN (SELECT id FROM fresh_ids)"
     again = (

@@ -130,3 +130,11 @@ def _write(path: Path, header: str, rows: list[list[str]]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         file.write(header + "\n")
         csv.writer(file, lineterminator="\n").writerows(rows)
+
+
+def pack(path: Path, content: str) -> None:
+    """Write a gzip file."""
+    import gzip
+
+    with gzip.open(path, "wt", encoding="utf-8") as file:
+        file.write(content)

@@ -109,9 +109,7 @@ class Side:
             if self.remote:
                 yield connection, cluster_relations(self.warehouse)
             else:
-                connection.execute(
-                    f"ATTACH {sql.literal(str(self.warehouse))} AS duck (READ_ONLY)"
-                )
+                connection.execute(f"ATTACH {sql.literal(str(self.warehouse))} AS duck (READ_ONLY)")
                 names = connection.execute(
                     "SELECT schema_name || '.' || table_name FROM duckdb_tables() "
                     "WHERE database_name = 'duck'"
@@ -129,7 +127,9 @@ def cluster_relations(warehouse: Path) -> dict[str, str]:
         found[name] = _files(ON_CLUSTER[name], [warehouse / folder for folder in folders])
     for table in tables.OPS:
         if table is not tables.CHANGES:
-            found[table.full_name] = f"read_parquet('{warehouse}/{catalog.books}/{table.name}.parquet')"
+            found[table.full_name] = (
+                f"read_parquet('{warehouse}/{catalog.books}/{table.name}.parquet')"
+            )
     return found
 
 
@@ -137,7 +137,8 @@ def _files(table: Table, folders: Sequence[Path]) -> str:
     files = [str(file) for folder in folders for file in sorted(folder.glob("*.parquet"))]
     if not files:
         nothing = ", ".join(
-            f"CAST(NULL AS {column.type}) AS {sql.identifier(column.name)}"
+            f"CAST(NULL AS {'VARCHAR' if column.type == 'JSON' else column.type}) "
+            f"AS {sql.identifier(column.name)}"
             for column in table.columns
         )
         return f"(SELECT {nothing} WHERE false)"
@@ -282,7 +283,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--attendance", type=int, default=20_000, metavar="N")
     parser.add_argument("--runs", type=int, choices=(1, 2, 3), default=3)
-    parser.add_argument("--folder", type=Path, help="where to work, and leave all; default: a new one")
+    parser.add_argument(
+        "--folder", type=Path, help="where to work, and leave all; default: a new one"
+    )
     options = parser.parse_args(arguments)
     if options.engine not in ("sail", "spark") and not options.engine.startswith("sc://"):
         parser.error(f"--engine: expected sail, spark or sc://…, found {options.engine}")

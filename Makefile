@@ -38,6 +38,12 @@ lint: $(READY)  ## Check format, lint, types and SQL.
 coverage: $(READY)  ## Run the tests and measure how much of the package they execute.
 	$(BIN)/python -m pytest --durations=10 --cov --cov-report=term --cov-fail-under=95
 
+ATTENDANCE ?= 20000
+
+.PHONY: spark-test
+spark-test: $(READY)  ## Compare both engines on OSS Spark: a master and two workers (needs Java 17).
+	$(BIN)/python -m student_pipeline_tests.spark.parity --engine spark --attendance $(ATTENDANCE)
+
 .PHONY: bench
 bench: $(READY)  ## Measure speed and memory against what one might use instead; takes hours.
 	$(BIN)/python -m benchmarks.run

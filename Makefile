@@ -32,7 +32,7 @@ lint: $(READY)  ## Check format, lint, types and SQL.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/sqlfluff lint --disable-progress-bar student_pipeline/sql
+	$(BIN)/sqlfluff lint --disable-progress-bar student_pipeline/sql student_pipeline/spark
 
 .PHONY: coverage
 coverage: $(READY)  ## Run the tests and measure how much of the package they execute.

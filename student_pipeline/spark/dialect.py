@@ -318,7 +318,7 @@ def _type_not(node: exp.Expr) -> str:
 
 
 def _pattern_not(node: exp.Expr) -> str:
-    pattern = _text_of(node.expression)
+    pattern = text_of(node.expression)
     if pattern is None:
         return "its pattern is not written out"
     if re.search(r"\\[^.]|\[:|\(\?|&&|\[\[|[^\\]\.", pattern):
@@ -326,7 +326,7 @@ def _pattern_not(node: exp.Expr) -> str:
     if isinstance(node, exp.RegexpReplace):
         if node.text("modifiers") != "g":
             return "Spark replaces every match: say 'g'"
-        replacement = _text_of(node.args.get("replacement"))
+        replacement = text_of(node.args.get("replacement"))
         if replacement is None or re.search(r"[\\$]", replacement):
             return "its replacement means different things"
     return ""
@@ -362,7 +362,7 @@ def _fitted(query: exp.Expr) -> exp.Expr:
     """The query with what has to be said differently; changed in place."""
     for node in list(query.walk()):
         if isinstance(node, (exp.RegexpLike, exp.RegexpExtract, exp.RegexpReplace)):
-            pattern = _text_of(node.expression) or ""
+            pattern = text_of(node.expression) or ""
             # Java's $ stands before a line feed at the end, too.
             node.set("expression", exp.Literal.string(re.sub(r"(?<!\\)\$", r"\\z", pattern)))
         elif isinstance(node, exp.DataType) and node.this == exp.DType.JSON:
@@ -374,14 +374,14 @@ def _fitted(query: exp.Expr) -> exp.Expr:
     return query
 
 
-def _text_of(node: exp.Expr | None) -> str | None:
+def text_of(node: exp.Expr | None) -> str | None:
     """The text of a literal, or of literals that are joined."""
     if isinstance(node, exp.Literal) and node.is_string:
         return str(node.this)
     if isinstance(node, exp.Paren):
-        return _text_of(node.this)
+        return text_of(node.this)
     if isinstance(node, exp.DPipe):
-        left, right = _text_of(node.left), _text_of(node.right)
+        left, right = text_of(node.left), text_of(node.right)
         return None if left is None or right is None else left + right
     return None
 

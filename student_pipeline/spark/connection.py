@@ -259,7 +259,7 @@ class SparkConnection:
             if self.store.exists(folder):
                 kept = self.session.read.schema(schema).parquet(self.store.for_cluster(folder))
             else:
-                kept = self.session.createDataFrame([], schema)
+                kept = self.session.createDataFrame([], schema)  # type: ignore[assignment]
         self.view(name, kept)
 
     def write(self, table: Table, query: str, *, by_label: bool = False) -> dict[str, str]:

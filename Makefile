@@ -32,11 +32,17 @@ lint: $(READY)  ## Check format, lint, types and SQL.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/sqlfluff lint --disable-progress-bar student_pipeline/sql
+	$(BIN)/sqlfluff lint --disable-progress-bar student_pipeline/sql student_pipeline/spark
 
 .PHONY: coverage
 coverage: $(READY)  ## Run the tests and measure how much of the package they execute.
 	$(BIN)/python -m pytest --durations=10 --cov --cov-report=term --cov-fail-under=95
+
+ATTENDANCE ?= 20000
+
+.PHONY: spark-test
+spark-test: $(READY)  ## Compare both engines on OSS Spark: a master and two workers (needs Java 17).
+	$(BIN)/python -m student_pipeline_tests.spark.parity --engine spark --attendance $(ATTENDANCE)
 
 .PHONY: bench
 bench: $(READY)  ## Measure speed and memory against what one might use instead; takes hours.

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
 from string import Template
+from typing import Any
 
 BLANKS = "".join(
     map(
@@ -48,6 +49,12 @@ def names(columns: Iterable[str], alias: str = "") -> str:
     return ", ".join(prefix + identifier(column) for column in columns)
 
 
+def scalar(connection: Any, query: str, parameters: object = None) -> int:
+    """The one whole number that a query returns."""
+    row = connection.execute(query, parameters).fetchone()
+    return int(row[0]) if row else 0
+
+
 @cache
 def text(path: str) -> str:
     """The text of a file below `student_pipeline/sql`."""
@@ -86,6 +93,6 @@ def vocabulary(meanings: dict[str, list[str]]) -> str:
     )
     # The engine's own upper case, since it is compared with that; one row a word.
     return (
-        "(select upper(word) as word, min(meaning) as meaning "
-        f"from (values {rows}) as v (word, meaning) group by upper(word))"
+        "(select upper_case(word) as word, min(meaning) as meaning "
+        f"from (values {rows}) as v (word, meaning) group by upper_case(word))"
     )

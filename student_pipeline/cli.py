@@ -1,8 +1,8 @@
 """The command `student-pipeline`.
 
 Exit status: 0 all is well (warnings too); 1 a run or a blocking check failed, gold is not fresh
-(`status`), or a run holds the warehouse (`quarantine`); 2 wrong usage or settings, no warehouse
-(`quarantine`).
+(`status`), a run holds the warehouse (`quarantine`, `export`, `import`, `fingerprint`), tables differ
+(`fingerprint --compare`, `import`); 2 wrong usage or settings, no warehouse (but for `status`).
 """
 
 import argparse
@@ -14,8 +14,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING
@@ -35,6 +35,8 @@ from student_pipeline.settings import (
 
 if TYPE_CHECKING:
     from dagster import AssetKey, AssetsDefinition, DagsterInstance
+
+    from student_pipeline.transfer import Engine
 
 GOOD, FAILED, WRONG_USAGE = 0, 1, 2
 
@@ -92,6 +94,22 @@ def _parser() -> argparse.ArgumentParser:
         "--csv", type=Path, metavar="FILE", help="write whole rows, names included, to this file"
     )
     quarantine.set_defaults(command=_quarantine)
+
+    export = commands.add_parser("export", help="write the warehouse to a folder of Parquet files")
+    export.add_argument("folder", help="where to; empty, or made")
+    export.set_defaults(command=_export)
+
+    import_ = commands.add_parser("import", help="fill an empty warehouse from an export")
+    import_.add_argument("folder", help="what `export` wrote")
+    import_.set_defaults(command=_import)
+
+    fingerprint = commands.add_parser(
+        "fingerprint", help="say what every table holds in 16 letters, the same on every engine"
+    )
+    fingerprint.add_argument(
+        "--compare", metavar="FOLDER", help="compare with what `export` wrote there"
+    )
+    fingerprint.set_defaults(command=_fingerprint)
 
     sample = commands.add_parser("sample", help="write sample source files of any size")
     sample.add_argument("folder", type=Path, help="where to write them; made when missing")
@@ -157,6 +175,80 @@ def _quarantine(options: argparse.Namespace) -> int:
         print(f"student-pipeline: {error} Try again after it. {known}", file=sys.stderr)
         return FAILED
     return GOOD
+
+
+@contextmanager
+def _engine(*, read_only: bool) -> "Iterator[Engine]":
+    """The tables of the warehouse that the settings name."""
+    use_default_places()
+    from student_pipeline.warehouse.moving import opened
+
+    with opened(Path(os.environ["STUDENT_PIPELINE_WAREHOUSE"]), read_only=read_only) as engine:
+        yield engine
+
+
+def _transfer(work: Callable[[], int]) -> int:
+    """Do what moves or compares tables; what keeps it from that is a sentence."""
+    from student_pipeline.transfer import TransferFailed
+    from student_pipeline.warehouse.connection import WarehouseBusy
+    from student_pipeline.warehouse.reading import WarehouseMissing
+
+    try:
+        return work()
+    except (WarehouseBusy, TransferFailed) as error:
+        print(f"student-pipeline: {error}", file=sys.stderr)
+        return FAILED
+    except WarehouseMissing as error:
+        raise SettingsError(str(error)) from error
+
+
+def _export(options: argparse.Namespace) -> int:
+    from student_pipeline.progress import count, say
+    from student_pipeline.transfer import export_to
+
+    def work() -> int:
+        with _engine(read_only=True) as engine:
+            export = export_to(engine, options.folder, say)
+        rows = sum(found.rows for found in export.fingerprints.values())
+        say(f"Exported to {options.folder}: {count(rows, 'row')} of {engine.name}.")
+        return GOOD
+
+    return _transfer(work)
+
+
+def _import(options: argparse.Namespace) -> int:
+    from student_pipeline.progress import say
+    from student_pipeline.transfer import import_from
+
+    def work() -> int:
+        with _engine(read_only=False) as engine:
+            export = import_from(engine, options.folder, say)
+        say(f"Every table holds in {engine.name} what it held in {export.engine}.")
+        return GOOD
+
+    return _transfer(work)
+
+
+def _fingerprint(options: argparse.Namespace) -> int:
+    from student_pipeline.progress import say
+    from student_pipeline.transfer import compare, fingerprints, read_manifest
+
+    def work() -> int:
+        export = read_manifest(options.compare) if options.compare else None
+        with _engine(read_only=True) as engine:
+            found = fingerprints(engine)
+        for name, one in found.items():
+            say(f"{name:<34} {one.rows:>15,} rows  {one}")
+        if export is None:
+            return GOOD
+        differences = compare(found, export)
+        for difference in differences:
+            say(str(difference))
+        if not differences:
+            say(f"Every table is as it was exported to {options.compare}.")
+        return FAILED if differences else GOOD
+
+    return _transfer(work)
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -96,9 +96,7 @@ def test_the_order_of_rows_and_what_engines_compute_do_not_count(
 
 
 @pytest.mark.parametrize("column", CHANGES)
-def test_a_cell_that_changed_is_told(
-    connection: duckdb.DuckDBPyConnection, column: str
-) -> None:
+def test_a_cell_that_changed_is_told(connection: duckdb.DuckDBPyConnection, column: str) -> None:
     before = taken(connection)
     connection.execute(f"UPDATE odd.things SET {column} = {CHANGES[column]} WHERE id = 'a'")
     after = taken(connection)

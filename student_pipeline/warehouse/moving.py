@@ -31,9 +31,7 @@ WAIT_SECONDS = 1800.0
 
 
 @contextmanager
-def opened(
-    path: Path, *, read_only: bool, timeout_seconds: float = WAIT_SECONDS
-) -> Iterator["DuckDBEngine"]:
+def opened(path: Path, *, read_only: bool) -> Iterator["DuckDBEngine"]:
     """The tables of a DuckDB file; meanwhile nobody writes it.
 
     Args:
@@ -48,9 +46,7 @@ def opened(
         raise WarehouseMissing(f"There is no warehouse {path} yet: run `student-pipeline run`.")
     with private():
         try:
-            connection = connect(
-                path, timeout_seconds=timeout_seconds, tell=say, read_only=read_only
-            )
+            connection = connect(path, timeout_seconds=WAIT_SECONDS, tell=say, read_only=read_only)
         except OSError as error:
             raise SettingsError(
                 f"STUDENT_PIPELINE_WAREHOUSE: {path} can't be written: {error.strerror}."

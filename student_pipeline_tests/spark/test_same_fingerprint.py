@@ -21,8 +21,7 @@ def test_odd_values_have_the_same_fingerprint(spark: SparkSession, tmp_path: Pat
         fill(connection)
         there = taken(connection)
         connection.execute(
-            "COPY (SELECT * REPLACE (CAST(extra AS VARCHAR) AS extra) FROM odd.things) "
-            f"TO '{file}'"
+            f"COPY (SELECT * REPLACE (CAST(extra AS VARCHAR) AS extra) FROM odd.things) TO '{file}'"
         )
     (row,) = spark.read.parquet(str(file)).selectExpr(*expressions(ODD, WORDS)).collect()
     here = fingerprint(ODD, tuple(row))

@@ -246,9 +246,14 @@ def _rows_meet(
     """Every row meets the conditions; they are counted in one scan."""
 
     def find(around: Surroundings) -> Finding:
-        counts = ", ".join(f"count(*) FILTER (WHERE {broken})" for broken in conditions.values())
         rows = around.scope.rows(table)
-        row = around.connection.execute(f"SELECT {counts} FROM {rows} AS stored").fetchone()
+        if len(conditions) == 1:  # a subquery may stand in WHERE on every engine, in FILTER not
+            (condition,) = conditions.values()
+            query = f"SELECT count(*) FROM {rows} AS stored WHERE {condition}"
+        else:
+            counts = ", ".join(f"count(*) FILTER (WHERE {each})" for each in conditions.values())
+            query = f"SELECT {counts} FROM {rows} AS stored"
+        row = around.connection.execute(query).fetchone()
         broken = {name: n for name, n in zip(conditions, row or (), strict=True) if n}
         if not broken:
             return Finding(True, "Every row is as it should be.")
@@ -269,7 +274,7 @@ def _some_keys(around: Surroundings, table: Table, condition: str) -> list[str]:
     columns = table.key or ("_source_file", "_source_row")
     rows = around.connection.execute(
         f"SELECT {sql.names(columns)} FROM {around.scope.rows(table)} AS stored "
-        f"WHERE {condition} ORDER BY ALL LIMIT {MOST_KEYS}"
+        f"WHERE {condition} ORDER BY {sql.names(columns)} LIMIT {MOST_KEYS}"
     ).fetchall()
     return [" ".join(str(part) for part in row if part is not None) for row in rows]
 
@@ -391,15 +396,13 @@ def _no_offenders(around: Surroundings, query: str, good: str, bad: tuple[str, s
     Args:
         bad: what to say behind the number 1, and behind any other.
     """
-    row = around.connection.execute(
-        f"WITH offenders AS MATERIALIZED ({query}), "
-        "sample_of AS (SELECT coalesce(key, 'null') AS key FROM offenders "
-        f"ORDER BY key LIMIT {MOST_KEYS}) "
-        "SELECT (SELECT count(*) FROM offenders), (SELECT list(key) FROM sample_of)"
-    ).fetchone()
-    number, keys = row or (0, [])
-    if not number:
+    rows = around.connection.execute(
+        "SELECT count(*) OVER () AS number, coalesce(key, 'null') AS named "
+        f"FROM ({query}) AS offenders ORDER BY named LIMIT {MOST_KEYS}"
+    ).fetchall()
+    if not rows:
         return Finding(True, good)
+    number, keys = rows[0][0], [key for _, key in rows]
     sentence = f"{number:,} {bad[number > 1]}. {_named(keys)}"
     return Finding(False, sentence, {"offenders": number, "keys": keys})
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING
 
+from student_pipeline import engine
 from student_pipeline.permissions import (
     make_private_folder,
     make_publish_folder,
@@ -152,7 +153,7 @@ def _status(options: argparse.Namespace) -> int:
     from student_pipeline.status import print_status
 
     with _dagster_instance() as instance:
-        good = print_status(instance, Path(os.environ["STUDENT_PIPELINE_WAREHOUSE"]))
+        good = print_status(instance, os.environ[engine.WAREHOUSE])
     return GOOD if good else FAILED
 
 
@@ -163,7 +164,7 @@ def _quarantine(options: argparse.Namespace) -> int:
 
     try:
         report_quarantine(
-            Path(os.environ["STUDENT_PIPELINE_WAREHOUSE"]),
+            os.environ[engine.WAREHOUSE],
             source=options.source,
             reason=options.reason,
             csv_file=options.csv,
@@ -376,7 +377,7 @@ def _require_usable_places() -> None:
     except LandingError as error:
         raise SettingsError(f"STUDENT_PIPELINE_SOURCE: {error}") from error
     try:
-        _require_warehouse(Path(os.environ["STUDENT_PIPELINE_WAREHOUSE"]))
+        engine.require_warehouse()
     except OSError as error:
         raise SettingsError(
             f"STUDENT_PIPELINE_WAREHOUSE: {os.environ['STUDENT_PIPELINE_WAREHOUSE']} "
@@ -397,23 +398,6 @@ def _require_publish_folder(place: str) -> None:
         raise SettingsError(
             f"STUDENT_PIPELINE_PUBLISH: {place} can't be written: {error.strerror}."
         ) from error
-
-
-def _require_warehouse(warehouse: Path) -> None:
-    """Raise `SettingsError` or `OSError` unless it is, or can become, a DuckDB file."""
-    make_private_folder(warehouse.parent)
-    with tempfile.TemporaryFile(dir=warehouse.parent):
-        pass  # the folder takes files: DuckDB writes its log beside the warehouse
-    if not warehouse.exists():
-        return
-    if warehouse.is_dir():
-        raise SettingsError(
-            f"STUDENT_PIPELINE_WAREHOUSE: {warehouse} is a folder; expected a DuckDB file."
-        )
-    with warehouse.open("r+b") as file:
-        head = file.read(12)
-    if head and head[8:] != b"DUCK":
-        raise SettingsError(f"STUDENT_PIPELINE_WAREHOUSE: {warehouse} is not a DuckDB file.")
 
 
 def _settle_dagster_home() -> None:

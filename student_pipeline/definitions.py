@@ -4,6 +4,7 @@ import os
 
 import dagster as dg
 
+from student_pipeline import engine
 from student_pipeline.alerts.settings import load_alerts
 from student_pipeline.assets import bronze, gold, published, silver
 from student_pipeline.assets.table_asset import landing_specs
@@ -17,16 +18,13 @@ from student_pipeline.reports.folder import PublishFolder
 from student_pipeline.schedules import daily_schedule
 from student_pipeline.sensors import alert_sensors, landing_sensor
 from student_pipeline.settings import Rules, load_rules, use_default_places
-from student_pipeline.warehouse.connection import Warehouse
-from student_pipeline.warehouse.io_manager import WarehouseIOManager
 
 use_default_places()
 in_force = load_rules()
 alerts = load_alerts()
 fresh = freshness_policy(in_force.schedule_time_zone)
-# Configured at launch: what the launchpad says then holds for whatever nests these two.
+# Configured at launch: what the launchpad says then holds for whatever nests it.
 rules = Rules.configure_at_launch(**in_force.model_dump())
-warehouse = Warehouse.configure_at_launch(database=dg.EnvVar("STUDENT_PIPELINE_WAREHOUSE"))
 
 defs = dg.Definitions(
     assets=[
@@ -47,9 +45,8 @@ defs = dg.Definitions(
         "alerts": alerts,
         "rules": rules,
         "landing": LandingFolder(url=dg.EnvVar("STUDENT_PIPELINE_SOURCE"), rules=rules),
-        "warehouse": warehouse,
         "publish": PublishFolder(path=dg.EnvVar("STUDENT_PIPELINE_PUBLISH")),
-        "io_manager": WarehouseIOManager(warehouse=warehouse),
+        **engine.resources(),
     },
     executor=dg.in_process_executor,
     loggers={"console": dg.colored_console_logger, "progress": progress_logger},

@@ -155,12 +155,16 @@ def published_checks(
     """Every published file, read back."""
     selected = context.selected_asset_check_keys
     same, differs = [], False
-    with tried_again_if_it_can_pass(), warehouse.get_connection() as connection:
+    with (
+        tried_again_if_it_can_pass(),
+        warehouse.get_connection() as connection,
+        warehouse.copied(tables.GOLD) as copied,
+    ):
         for asset, (name, _, find) in FINDS.items():
             if dg.AssetCheckKey(published_key(asset), name) not in selected:
                 continue
             try:
-                passed, sentence = find(connection, publish.folder)
+                passed, sentence = find(copied, publish.folder)
             except (OSError, duckdb.Error) as error:
                 reason = error.strerror if isinstance(error, OSError) else sentence_of(error)
                 passed, sentence = False, f"It can't be read: {reason}"

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 from tabulate import tabulate
 
+from student_pipeline import engine
 from student_pipeline.progress import count, say
 from student_pipeline.reports.files import GUARDED
 from student_pipeline.settings import SettingsError
 from student_pipeline.sources import SOURCES
 from student_pipeline.tables import QUARANTINE, REASONS
 from student_pipeline.warehouse import sql
-from student_pipeline.warehouse.reading import WarehouseMissing, copies
+from student_pipeline.warehouse.reading import WarehouseMissing
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -32,7 +33,7 @@ CSV_COLUMNS = ("source", "_source_file", "_source_row", "reason", "detail", *_RA
 
 
 def report_quarantine(
-    warehouse: Path, *, source: str | None, reason: str | None, csv_file: Path | None
+    warehouse: str, *, source: str | None, reason: str | None, csv_file: Path | None
 ) -> None:
     """Print the refused rows without names, or write them whole to a CSV file.
 
@@ -57,7 +58,7 @@ def report_quarantine(
     where = f"WHERE reason = {sql.literal(reason)}" if reason else ""
     selects = {table.name: f"SELECT * FROM {table.full_name} {where}" for table in wanted}
     try:
-        with copies(warehouse, selects) as copied:
+        with engine.copies(warehouse, selects) as copied:
             there = {
                 name
                 for (name,) in copied.execute("SELECT table_name FROM duckdb_tables()").fetchall()

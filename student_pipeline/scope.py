@@ -114,6 +114,8 @@ def scope_of(connection: duckdb.DuckDBPyConnection, table: Table, run_id: str) -
         return Scope("whole", positions)
     if positions == since:
         return Scope("unchanged", positions, since)
+    if not isinstance(connection, duckdb.DuckDBPyConnection):
+        return Scope("whole", positions)  # a cluster: its rows have no numbers to find them by
     if (
         set(positions) != set(since)
         or positions[CHECKS] != since[CHECKS]

@@ -2,20 +2,19 @@
 
 from collections import Counter
 from datetime import datetime, timezone, tzinfo
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import dagster as dg
 from tabulate import tabulate
 
-from student_pipeline import history, tables
+from student_pipeline import engine, history, tables
 from student_pipeline.checks import CHECKS
 from student_pipeline.freshness import DEADLINE_HOUR, is_fresh
 from student_pipeline.history import Checked, Made
 from student_pipeline.progress import count, say
 from student_pipeline.settings import load_rules
 from student_pipeline.warehouse.connection import WarehouseBusy
-from student_pipeline.warehouse.reading import WarehouseMissing, copies
+from student_pipeline.warehouse.reading import WarehouseMissing
 
 HEADERS = ("table", "rows", "made", "checks passed", "warnings", "failed")
 
@@ -32,7 +31,7 @@ STATUS_WORDS = {
 
 
 def print_status(
-    instance: dg.DagsterInstance, warehouse: Path, now: datetime | None = None
+    instance: dg.DagsterInstance, warehouse: str, now: datetime | None = None
 ) -> bool:
     """Print it; return whether all is well.
 
@@ -102,7 +101,7 @@ def _say_freshness(made: dict[str, Made], now: datetime, time_zone: str) -> bool
 
 
 def _rows_and_reasons(
-    warehouse: Path, made: dict[str, Made]
+    warehouse: str, made: dict[str, Made]
 ) -> tuple[bool, dict[str, int | None], dict[tuple[str, str], int]]:
     """Whether there is a warehouse, rows of each table, of each (source, reason) in the quarantine.
 
@@ -113,7 +112,7 @@ def _rows_and_reasons(
         for table in tables.QUARANTINE
     }
     try:
-        with copies(warehouse, selects) as copied:
+        with engine.copies(warehouse, selects) as copied:
             there = {
                 name
                 for (name,) in copied.execute("SELECT table_name FROM duckdb_tables()").fetchall()
@@ -125,7 +124,7 @@ def _rows_and_reasons(
                 if table.name in there
                 for reason, number in copied.execute(f'FROM "{table.name}"').fetchall()
             }
-        say(f"Warehouse:   {warehouse}, {warehouse.stat().st_size / 1e6:,.1f} MB")
+        say(f"Warehouse:   {engine.describe(warehouse)}")
         return True, rows, reasons
     except WarehouseMissing as error:
         say(f"Warehouse:   {error}")

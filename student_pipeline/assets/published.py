@@ -115,7 +115,8 @@ def publish_all(
             stand = standing.stands(connection, publish.folder, rules)
             with publish.new_files(*(FILES["report"] if stand else EVERY_FILE)) as drafts:
                 if not stand:
-                    seconds |= _write_tables(connection, drafts, rules)
+                    with warehouse.copied(tables.GOLD) as copied:
+                        seconds |= _write_tables(copied, drafts, rules)
                     # What somebody wrote into the old copy does not belong to the new one.
                     (publish.folder / "gold.duckdb.wal").unlink(missing_ok=True)
                 started = time.monotonic()

@@ -22,7 +22,7 @@ from student_pipeline.ingest.layout import HeaderMatcher
 from student_pipeline.ingest.records import MAX_RECORD_CHARS
 from student_pipeline.ingest.snapshot import CHUNK_BYTES
 from student_pipeline.warehouse import sql
-from student_pipeline.warehouse.strategies import scalar
+from student_pipeline.warehouse.sql import scalar
 
 MIN_BYTES = 1 << 20
 """Smaller files are read exactly at once: that takes no longer."""

@@ -72,18 +72,24 @@ class LandingFolder(dg.ConfigurableResource):
             matcher=HeaderMatcher(source, aliases, limits),
             malformed_share_limit=self.rules.malformed_share_limit,
             now=self.now(),
+            landing=self.url,
         )
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """The files of one source, in the order in which they are loaded."""
+    """The files of one source, in the order in which they are loaded.
+
+    Attributes:
+        landing: the landing folder, as it was set.
+    """
 
     source: Source
     files: list[discovery.FoundFile]
     matcher: HeaderMatcher
     malformed_share_limit: float
     now: datetime
+    landing: str = ""
 
     def write(
         self,

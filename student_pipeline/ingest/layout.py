@@ -44,6 +44,7 @@ class HeaderMatcher:
 
     def __init__(self, source: Source, aliases: Aliases, limits: Limits | None = None) -> None:
         self.source = source
+        self.aliases = aliases
         self.limits = limits or Limits()
         self._column_of = {
             essence(name): column

@@ -4,7 +4,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from dagster_duckdb import DuckDBResource
 from pydantic import Field, PrivateAttr
 
 from student_pipeline.permissions import PRIVATE_FILE, make_private_folder, private
-from student_pipeline.tables import OPS
+from student_pipeline.tables import OPS, Table
 from student_pipeline.warehouse import sql
 from student_pipeline.warehouse.compaction import compact_when_it_pays
 from student_pipeline.warehouse.strategies import ensure_tables
@@ -104,6 +104,12 @@ class Warehouse(DuckDBResource):
                 self._gave_up = _sentence(self.path, error)
                 raise Failure(self._gave_up, allow_retries=False) from error
         yield self._connection
+
+    @contextmanager
+    def copied(self, wanted: Sequence[Table]) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A DuckDB that has these tables, for what is written as files: here the warehouse."""
+        with self.get_connection() as connection:
+            yield connection
 
     @contextmanager
     def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -46,7 +46,7 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
                 self.warehouse.transaction() as connection,
             ):
                 metadata = (
-                    _quarantine_metadata(connection, table, context.run_id)
+                    quarantine_metadata(connection, table, context.run_id)
                     if isinstance(result, Refused)
                     else self._write(connection, table, result, context.run_id)
                 )
@@ -73,7 +73,7 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
 
         That is outside of the transaction: after an error in it, nothing can be unregistered.
         """
-        if not _is_frame(obj):
+        if not is_frame(obj):
             yield obj
             return
         with self.warehouse.get_connection() as connection:
@@ -97,9 +97,9 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
                 connection, table, obj, full_refresh=self.warehouse.full_refresh
             )
             where, made_by = outcome.position, outcome.made_by
-            metadata |= _changed(outcome.written) | {"how": outcome.way, "why": outcome.why}
+            metadata |= changed(outcome.written) | {"how": outcome.way, "why": outcome.why}
         elif isinstance(obj, Select):
-            metadata |= _changed(strategies.write(connection, table, obj.sql))
+            metadata |= changed(strategies.write(connection, table, obj.sql))
             if table in tables.SILVER and where:  # nobody knows which rows changed
                 state.log_everything(connection, table, where)
         elif isinstance(obj, Feed):
@@ -117,7 +117,7 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
 
     def load_input(self, context: dg.InputContext) -> object:
         table = declared(context.asset_key)
-        if not _wants_frame(context):
+        if not wants_frame(context):
             return Relation(table)
         try:
             with self.warehouse.get_connection() as connection:
@@ -146,9 +146,10 @@ def declared(asset_key: dg.AssetKey) -> Table:
     return tables.TABLES[name]
 
 
-def _quarantine_metadata(
+def quarantine_metadata(
     connection: duckdb.DuckDBPyConnection, table: Table, run_id: str
 ) -> dict[str, Any]:
+    """What the UI shows of a quarantine: rows, and rows by reason."""
     by_reason = connection.execute(
         f"SELECT reason, count(*) FROM {table.full_name} GROUP BY reason ORDER BY reason"
     ).fetchall()
@@ -160,17 +161,19 @@ def _quarantine_metadata(
     }
 
 
-def _changed(written: strategies.Written) -> dict[str, Any]:
+def changed(written: strategies.Written) -> dict[str, Any]:
+    """What the UI shows of a write."""
     return {"rows_added": written.added, "rows_removed": written.removed}
 
 
-def _is_frame(obj: object) -> bool:
+def is_frame(obj: object) -> bool:
     """Whether it is a DataFrame, without importing pandas where nobody did."""
     pandas = sys.modules.get("pandas")
     return pandas is not None and isinstance(obj, pandas.DataFrame)
 
 
-def _wants_frame(context: dg.InputContext) -> bool:
+def wants_frame(context: dg.InputContext) -> bool:
+    """Whether the asset's function wants the input as a DataFrame."""
     pandas = sys.modules.get("pandas")
     wanted = context.dagster_type.typing_type if context.dagster_type else None
     return pandas is not None and wanted is pandas.DataFrame

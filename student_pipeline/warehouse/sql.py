@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
 from string import Template
+from typing import Any
 
 BLANKS = "".join(
     map(
@@ -46,6 +47,12 @@ def names(columns: Iterable[str], alias: str = "") -> str:
     """Column names for a select list: `a, b` or, with an alias, `t.a, t.b`."""
     prefix = f"{alias}." if alias else ""
     return ", ".join(prefix + identifier(column) for column in columns)
+
+
+def scalar(connection: Any, query: str, parameters: object = None) -> int:
+    """The one whole number that a query returns."""
+    row = connection.execute(query, parameters).fetchone()
+    return int(row[0]) if row else 0
 
 
 @cache

@@ -11,6 +11,7 @@ import duckdb
 
 from student_pipeline.tables import DETAILS, Table
 from student_pipeline.warehouse import sql
+from student_pipeline.warehouse.sql import scalar
 
 
 class SchemaMismatch(Exception):
@@ -82,6 +83,8 @@ def _catalog(
     connection: duckdb.DuckDBPyConnection, schema: str
 ) -> dict[str, list[tuple[str, str]]]:
     """Table -> (name, type) of its columns, of the stored tables of a schema."""
+    if not isinstance(connection, duckdb.DuckDBPyConnection):  # a cluster's, which knows its own
+        return connection.stored_columns(schema)
     rows = connection.execute(
         "SELECT table_name, column_name, data_type FROM duckdb_columns() "
         "WHERE database_name = current_database() AND schema_name = ? "
@@ -100,19 +103,18 @@ def count(connection: duckdb.DuckDBPyConnection, table: Table, where: str = "tru
     return scalar(connection, f"SELECT count(*) FROM {table.full_name} WHERE {where}")
 
 
-def scalar(connection: duckdb.DuckDBPyConnection, query: str, parameters: object = None) -> int:
-    """The one whole number that a query returns."""
-    row = connection.execute(query, parameters).fetchone()
-    return int(row[0]) if row else 0
-
-
 def require_columns(connection: duckdb.DuckDBPyConnection, table: Table, incoming: str) -> None:
     """Raise `SchemaMismatch` unless `incoming` yields the declared columns.
 
     Beside them comes the `reason` for which a row is refused, where the table has a quarantine.
     """
-    expected = (*table.column_names, "reason") if table.quarantine else table.column_names
     found = [row[0] for row in connection.execute(f"DESCRIBE {incoming}").fetchall()]
+    require_same_columns(table, found)
+
+
+def require_same_columns(table: Table, found: Sequence[str]) -> None:
+    """Raise `SchemaMismatch` unless the columns of what shall be written are those declared."""
+    expected = (*table.column_names, "reason") if table.quarantine else table.column_names
     extra = [name for name in found if name not in expected]
     missing = [name for name in expected if name not in found]
     if extra or missing:

@@ -14,8 +14,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING
@@ -36,8 +36,6 @@ from student_pipeline.settings import (
 
 if TYPE_CHECKING:
     from dagster import AssetKey, AssetsDefinition, DagsterInstance
-
-    from student_pipeline.transfer import Engine
 
 GOOD, FAILED, WRONG_USAGE = 0, 1, 2
 
@@ -178,26 +176,22 @@ def _quarantine(options: argparse.Namespace) -> int:
     return GOOD
 
 
-@contextmanager
-def _engine(*, read_only: bool) -> "Iterator[Engine]":
-    """The tables of the warehouse that the settings name."""
+def _transfer(work: Callable[[str], int]) -> int:
+    """Do what moves or compares the tables of the warehouse; what keeps it from that is a sentence."""
     use_default_places()
-    from student_pipeline.warehouse.moving import opened
+    import duckdb
 
-    with opened(Path(os.environ["STUDENT_PIPELINE_WAREHOUSE"]), read_only=read_only) as engine:
-        yield engine
-
-
-def _transfer(work: Callable[[], int]) -> int:
-    """Do what moves or compares tables; what keeps it from that is a sentence."""
     from student_pipeline.transfer import TransferFailed
-    from student_pipeline.warehouse.connection import WarehouseBusy
+    from student_pipeline.warehouse.connection import WarehouseBusy, sentence_of
     from student_pipeline.warehouse.reading import WarehouseMissing
 
     try:
-        return work()
+        return work(os.environ[engine.WAREHOUSE])
     except (WarehouseBusy, TransferFailed) as error:
         print(f"student-pipeline: {error}", file=sys.stderr)
+        return FAILED
+    except duckdb.Error as error:
+        print(f"student-pipeline: {sentence_of(error)}", file=sys.stderr)
         return FAILED
     except WarehouseMissing as error:
         raise SettingsError(str(error)) from error
@@ -207,11 +201,11 @@ def _export(options: argparse.Namespace) -> int:
     from student_pipeline.progress import count, say
     from student_pipeline.transfer import export_to
 
-    def work() -> int:
-        with _engine(read_only=True) as engine:
-            export = export_to(engine, options.folder, say)
+    def work(place: str) -> int:
+        with engine.opened(place, read_only=True) as opened:
+            export = export_to(opened, options.folder, say)
         rows = sum(found.rows for found in export.fingerprints.values())
-        say(f"Exported to {options.folder}: {count(rows, 'row')} of {engine.name}.")
+        say(f"Exported to {options.folder}: {count(rows, 'row')} of {opened.name}.")
         return GOOD
 
     return _transfer(work)
@@ -221,10 +215,10 @@ def _import(options: argparse.Namespace) -> int:
     from student_pipeline.progress import say
     from student_pipeline.transfer import import_from
 
-    def work() -> int:
-        with _engine(read_only=False) as engine:
-            export = import_from(engine, options.folder, say)
-        say(f"Every table holds in {engine.name} what it held in {export.engine}.")
+    def work(place: str) -> int:
+        with engine.opened(place, read_only=False) as opened:
+            export = import_from(opened, options.folder, say)
+        say(f"Every table holds in {opened.name} what it held in {export.engine}.")
         return GOOD
 
     return _transfer(work)
@@ -234,10 +228,10 @@ def _fingerprint(options: argparse.Namespace) -> int:
     from student_pipeline.progress import say
     from student_pipeline.transfer import compare, fingerprints, read_manifest
 
-    def work() -> int:
+    def work(place: str) -> int:
         export = read_manifest(options.compare) if options.compare else None
-        with _engine(read_only=True) as engine:
-            found = fingerprints(engine)
+        with engine.opened(place, read_only=True) as opened:
+            found = fingerprints(opened)
         for name, one in found.items():
             say(f"{name:<34} {one.rows:>15,} rows  {one}")
         if export is None:

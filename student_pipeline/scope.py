@@ -114,8 +114,8 @@ def scope_of(connection: duckdb.DuckDBPyConnection, table: Table, run_id: str) -
         return Scope("whole", positions)
     if positions == since:
         return Scope("unchanged", positions, since)
-    if not isinstance(connection, duckdb.DuckDBPyConnection):
-        return Scope("whole", positions)  # a cluster: its rows have no numbers to find them by
+    if hasattr(connection, "stored_columns"):  # a cluster's rows have no numbers to find them by
+        return Scope("whole", positions)
     if (
         set(positions) != set(since)
         or positions[CHECKS] != since[CHECKS]

@@ -17,6 +17,7 @@ from student_pipeline_tests import oracle
 TEXT_MACROS = (
     "trimmed",
     "clean",
+    "upper_case",
     "id_hash",
     "is_timestamp",
     "instant",

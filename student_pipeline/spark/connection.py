@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 import tempfile
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,6 +58,9 @@ SPARK_TYPES = {
 
 ROWS = "rows"
 """The label of the only part of a table whose rows have no date."""
+
+MOST_FOLDERS = 32
+"""A part that has grown to more folders than this becomes one: a day adds one at least."""
 
 _KNOWN = "|".join(re.escape(name) for name in (*BOOKS, *ON_CLUSTER))
 _NAMES = re.compile(rf"('(?:[^']|'')*'|--[^\n]*)|(?<![\w.])({_KNOWN})(?!\w)")
@@ -117,10 +121,10 @@ class SparkConnection:
         self._before = self.catalog
 
     def commit(self) -> None:
-        """Write the books, then the pointer: from then on all of it is in force."""
-        from dataclasses import replace
+        """Write the books, then the pointer: from then on all of it is in force.
 
-        self.books.commit()
+        Where that fails, nothing is, and the connection must not be used again.
+        """
         self._forget_followed_keys()
         assert self._before is not None
         version = self._before.version + 1
@@ -129,12 +133,13 @@ class SparkConnection:
         )
         self._write_books(self.catalog.books)
         self.store.write(self.catalog)
+        self.books.commit()
         self._before = None
 
     def rollback(self) -> None:
         if self._before is not None:
             self.catalog, self._before = self._before, None
-        self.books.rollback()
+            self.books.rollback()
 
     def complete(self) -> None:
         """Nothing: results are read whole at once."""
@@ -147,6 +152,10 @@ class SparkConnection:
         """Remove what neither the tables in force nor those from before this connection are made of.
 
         Who began to read before a run may still read what stood then.
+
+        Raises:
+            OSError: something can't be removed, most likely because the cluster writes as another
+                user.
         """
         kept = self.catalog.folders() | self._found.folders()
         self.store.sweep((*ON_CLUSTER, "ops"), kept)
@@ -220,8 +229,6 @@ class SparkConnection:
 
     def set_parts(self, table: Table, parts: Mapping[str, tuple[str, ...]]) -> None:
         """Have the table consist of these parts, once the transaction is committed."""
-        from dataclasses import replace
-
         kept = {label: tuple(folders) for label, folders in parts.items() if folders}
         self.catalog = replace(
             self.catalog, tables={**self.catalog.tables, table.full_name: kept}
@@ -280,6 +287,18 @@ class SparkConnection:
                 return self.store.labels(folder)
             frame.write.parquet(self.store.for_cluster(folder))
         return {ROWS: folder} if self.store.exists(folder) else {}
+
+    def gathered(
+        self, table: Table, parts: Mapping[str, tuple[str, ...]]
+    ) -> dict[str, tuple[str, ...]]:
+        """The parts, those of many small folders written anew as one."""
+        kept = dict(parts)
+        for label, folders in parts.items():
+            if len(folders) > MOST_FOLDERS:
+                self.relation("many", table.columns, folders)
+                names = sql.names(table.column_names)
+                kept[label] = tuple(self.write(table, f"SELECT {names} FROM many").values())
+        return kept
 
     def write_scratch(self, name: str, frame: DataFrame, *, by: str) -> dict[str, tuple[str]]:
         """Write a frame into the scratch folder, in parts; value of the column `by` -> its folder."""
@@ -389,6 +408,3 @@ def _tables_in(query: str) -> set[str]:
 def _is_ours(table: Table, name: str) -> bool:
     """Whether a column of the files is one that only the writing needed."""
     return bool(table.quarantine) and name == "reason"
-
-
-Tell = Callable[[str], object]

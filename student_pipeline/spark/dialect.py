@@ -16,11 +16,13 @@ from datetime import date, datetime, timezone
 from functools import cache, lru_cache
 from importlib.resources import files
 from string import Template
+from typing import ClassVar
 
 import sqlglot
 from sqlglot import exp
 from sqlglot.dialects.spark import Spark
 from sqlglot.errors import ErrorLevel, SqlglotError
+from sqlglot.generators.spark import SparkGenerator
 from sqlglot.tokens import TokenType
 
 from student_pipeline.warehouse import sql
@@ -32,18 +34,23 @@ CONFIGURATION: Mapping[str, str] = {
 }
 """The settings of a session under which the translated text means what it shall."""
 
-FORMS = frozenset(
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+FORMS = _names(
     "Add Alias And Between Boolean CTE Case Cast Column DPipe DataType Distinct Div EQ Except Exists "
     "Filter From GT GTE Group Having Identifier If In Intersect Is Join LT LTE Like Limit Literal Mul "
     "NEQ Neg Not Null NullSafeEQ NullSafeNEQ Or Order Ordered Paren Qualify Select Star Sub Subquery "
-    "Table TableAlias TryCast Tuple Union Values Var Where Window With".split()
+    "Table TableAlias TryCast Tuple Union Values Var Where Window With"
 )
 """What may stand in a query beside functions, as sqlglot names it."""
 
-FUNCTIONS = frozenset(
+FUNCTIONS = _names(
     "Abs ArgMax ArgMin Coalesce Count DateDiff Floor Greatest Lag Least Length MD5 Max Median Min Nullif "
     "Pad RegexpExtract RegexpLike RegexpReplace Replace RowNumber SplitPart Substring Sum Translate "
-    "Trim UnixDate Upper".split()
+    "Trim UnixDate Upper"
 )
 """The functions that mean the same as they are translated, as sqlglot names them."""
 
@@ -68,32 +75,30 @@ TYPES = {
 }
 """The types that mean the same."""
 
+_OF_SET_OPERATIONS = _names("this expression distinct with_ order limit")
+
 PARTS: dict[str, frozenset[str]] = {
-    "Cast": frozenset({"this", "to"}),
-    "Count": frozenset({"this", "big_int"}),
-    "Distinct": frozenset({"expressions"}),
-    "Except": frozenset({"this", "expression", "distinct", "with_", "order", "limit"}),
-    "Group": frozenset({"expressions"}),
-    "Intersect": frozenset({"this", "expression", "distinct", "with_", "order", "limit"}),
-    "Join": frozenset({"this", "on", "using", "side", "kind"}),
-    "Limit": frozenset({"expression"}),
-    "RegexpExtract": frozenset({"this", "expression", "group", "null_if_pos_overflow"}),
-    "RegexpLike": frozenset({"this", "expression"}),
-    "RegexpReplace": frozenset(
-        {"this", "expression", "replacement", "modifiers", "single_replace"}
-    ),
-    "Select": frozenset(
-        {
-            "distinct", "expressions", "from_", "group", "having", "joins", "limit", "order",
-            "qualify", "where", "with_",
-        }  # fmt: skip
+    "Cast": _names("this to"),
+    "Count": _names("this big_int"),
+    "Distinct": _names("expressions"),
+    "Except": _OF_SET_OPERATIONS,
+    "Group": _names("expressions"),
+    "Intersect": _OF_SET_OPERATIONS,
+    "Join": _names("this on using side kind"),
+    "Lag": _names("this"),
+    "Limit": _names("expression"),
+    "RegexpExtract": _names("this expression group null_if_pos_overflow"),
+    "RegexpLike": _names("this expression"),
+    "RegexpReplace": _names("this expression replacement modifiers single_replace"),
+    "Select": _names(
+        "distinct expressions from_ group having joins limit order qualify where with_"
     ),
     "Star": frozenset(),
-    "Table": frozenset({"this", "db", "alias"}),
-    "TryCast": frozenset({"this", "to", "safe"}),
-    "Union": frozenset({"this", "expression", "distinct", "with_", "order", "limit"}),
-    "Window": frozenset({"this", "partition_by", "order", "over"}),
-}  # fmt: skip
+    "Table": _names("this db alias"),
+    "TryCast": _names("this to safe"),
+    "Union": _OF_SET_OPERATIONS,
+    "Window": _names("this partition_by order over"),
+}
 """Of what has parts that Spark lacks, or that sqlglot drops silently: the parts that may be there."""
 
 
@@ -391,9 +396,9 @@ _ESCAPES = {
 }
 
 
-class _Generator(Spark.Generator):
-    TRANSFORMS = {
-        **Spark.Generator.TRANSFORMS,
+class _Generator(SparkGenerator):
+    TRANSFORMS: ClassVar = {
+        **SparkGenerator.TRANSFORMS,
         # With the unit named, Spark goes by way of timestamps.
         exp.DateDiff: lambda self, node: self.func("DATEDIFF", node.this, node.expression),
         exp.UnixDate: lambda self, node: self.func("UNIX_DATE", node.this),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -288,7 +289,7 @@ def _store(
     )
     if table.strategy == "upsert":
         return _upsert(connection, table, incoming)
-    return _append(connection, table, incoming)
+    return _append(connection, table, incoming, delivery.now)
 
 
 def _utc(delivery: Delivery) -> str:
@@ -302,9 +303,13 @@ def _identity(table: Table) -> list[str]:
 
 
 def _append(
-    connection: SparkConnection, table: Table, incoming: str
+    connection: SparkConnection, table: Table, incoming: str, month: datetime
 ) -> tuple[dict[int, int], Written]:
-    """Add the rows that are not there yet, identical ones once: the first by load and row."""
+    """Add the rows that are not there yet, identical ones once: the first by load and row.
+
+    Args:
+        month: in which they are loaded; each month of loading is a part of its own.
+    """
     identity = _identity(table)
     first = sql.identifier(identity[0])
     query = (
@@ -331,11 +336,12 @@ def _append(
     if not folder:
         return {}, Written(0)
     parts = connection.parts(table)
-    connection.set_parts(table, {ROWS: (*parts.get(ROWS, ()), folder)})
+    label = f"{month:%Y-%m}"
     connection.relation("added", table.columns, [folder])
     added = dict(connection.rows("SELECT _load_id, count(*) AS rows FROM added GROUP BY _load_id"))
-    if not added:
-        connection.set_parts(table, parts)
+    if added:
+        more = {**parts, label: (*parts.get(label, ()), folder)}
+        connection.set_parts(table, connection.gathered(table, more))
     return added, Written(sum(added.values()))
 
 

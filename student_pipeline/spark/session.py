@@ -21,6 +21,9 @@ REMOTE = "SPARK_REMOTE"
 OLDEST_SPARK = (4, 0)
 """Spark Connect of older versions lacks what the translated SQL uses."""
 
+WRITING = {"spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS"}
+"""Instants as other readers of Parquet know them; Spark's own old form has no time zone."""
+
 CONNECT_SECONDS = 10
 MOST_RETRIES = 6
 """How often a call that the network lost is tried again: within about half a minute."""
@@ -76,7 +79,7 @@ def connect(remote: str) -> SparkSession:
                 f"{REMOTE}: the server on {host}:{port} is Spark {version}; "
                 f"expected {'.'.join(map(str, OLDEST_SPARK))} or later."
             )
-        for name, value in CONFIGURATION.items():
+        for name, value in {**CONFIGURATION, **WRITING}.items():
             session.conf.set(name, value)
     except ClusterUnreachable:
         end(session)

@@ -46,10 +46,19 @@ class SparkWarehouse(dg.ConfigurableResource):
         with private():
             try:
                 yield self
-                if self._connection is not None:
-                    self._connection.sweep()
+                self._sweep()
             finally:
                 self.close()
+
+    def _sweep(self) -> None:
+        if self._connection is None:
+            return
+        try:
+            self._connection.sweep()
+        except OSError as error:
+            get_dagster_logger().warning(
+                f"Old versions of tables in {self.database} can't be removed: {error}"
+            )
 
     def close(self) -> None:
         """End the session and let go of the lock; the next use opens both again."""
@@ -70,7 +79,11 @@ class SparkWarehouse(dg.ConfigurableResource):
         if self._connection is None:
             self._open()
         assert self._connection is not None
-        yield self._connection
+        try:
+            yield self._connection
+        except session.ClusterLost:  # the next try finds another session
+            self.close()
+            raise
 
     def _open(self) -> None:
         with ExitStack() as held:
@@ -84,7 +97,7 @@ class SparkWarehouse(dg.ConfigurableResource):
                 self._connection = SparkConnection(opened, store)
             except (session.ClusterUnreachable, StoreError, StoreBusy) as error:
                 self._gave_up = str(error)
-                raise Failure(self._gave_up, allow_retries=False) from error
+                raise Failure(self._gave_up, allow_retries=False) from None
             held.callback(self._connection.close)
             self._held = held.pop_all()
 
@@ -95,11 +108,13 @@ class SparkWarehouse(dg.ConfigurableResource):
             connection.begin()
             try:
                 yield connection
-                connection.commit()
-            except BaseException as error:
+            except BaseException:
                 connection.rollback()
-                if isinstance(error, session.ClusterLost):  # the next try finds another session
-                    self.close()
+                raise
+            try:
+                connection.commit()
+            except BaseException:  # what is in force now, only the pointer knows
+                self.close()
                 raise
 
     @contextmanager

@@ -135,8 +135,10 @@ def _read(
                 counts["malformed"] += len(malformed)
                 yield answer.batch(rows, malformed, number=start)
             about["encoding"] = text.encoding
-    except FileRefused:
+    except Exception as error:
         taken.require_unchanged()  # what looked broken was perhaps only half there
+        if isinstance(error, OSError):
+            raise FileRefused(f"The file can't be read: {error.strerror or error}.") from error
         raise
     taken.require_unchanged()
     about |= {

@@ -381,7 +381,7 @@ def _replace_parts(connection: SparkConnection, table: Table, judged: dict[str, 
         )
         for label in losing:
             parts[label] = (kept[label],) if label in kept else ()
-    connection.set_parts(table, parts)
+    connection.set_parts(table, connection.gathered(table, parts))
 
 
 def _replace_refused(
@@ -401,7 +401,8 @@ def _replace_refused(
         )
         stood = tuple(kept.values())
     folder = _refuse(connection, table, quarantine, refused, "incoming")
-    connection.set_parts(quarantine, {**parts, REFUSED: (*stood, *([folder] if folder else ()))})
+    parts[REFUSED] = (*stood, *([folder] if folder else ()))
+    connection.set_parts(quarantine, connection.gathered(quarantine, parts))
 
 
 # --- gold: groups of silver rows ------------------------------------------------------------------

@@ -21,6 +21,9 @@ create or replace temp macro clean(value) as
         else trimmed(value)
     end;
 
+-- Text in upper case, as other text is compared with it or shown. Beyond ASCII, engines differ.
+create or replace temp macro upper_case(value) as upper(value);
+
 -- A number for a cleaned id. Columns of such numbers are read much faster than those of texts; two ids
 -- may share one, so it finds candidates only.
 create or replace temp macro id_hash(value) as cast(hash(value) % 2147483647 as integer);
@@ -107,7 +110,11 @@ create or replace temp macro without_blanks(value) as regexp_replace(value, '[$b
 -- Grade level of a text: 10, 09, 10.0, 10th, Grade 10; kindergarten is 0, pre-kindergarten -1.
 create or replace temp macro grade_level(value) as
     case
-        when regexp_matches(upper(without_blanks(value)), '^(GRADE)?[0-9]{1,2}(ST|ND|RD|TH|\.0)?$$')
+        when
+            regexp_matches(
+                without_blanks(value),
+                '^([Gg][Rr][Aa][Dd][Ee])?[0-9]{1,2}([Ss][Tt]|[Nn][Dd]|[Rr][Dd]|[Tt][Hh]|\.0)?$$'
+            )
             then cast(regexp_extract(without_blanks(value), '[0-9]{1,2}') as integer)
         when upper(without_blanks(value)) in ('K', 'KG', 'KINDERGARTEN', 'GRADEK') then 0
         when upper(without_blanks(value)) in ('PK', 'PRE-K', 'PREK') then -1

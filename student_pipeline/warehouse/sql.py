@@ -93,6 +93,6 @@ def vocabulary(meanings: dict[str, list[str]]) -> str:
     )
     # The engine's own upper case, since it is compared with that; one row a word.
     return (
-        "(select upper(word) as word, min(meaning) as meaning "
-        f"from (values {rows}) as v (word, meaning) group by upper(word))"
+        "(select upper_case(word) as word, min(meaning) as meaning "
+        f"from (values {rows}) as v (word, meaning) group by upper_case(word))"
     )

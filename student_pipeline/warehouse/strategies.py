@@ -83,8 +83,9 @@ def _catalog(
     connection: duckdb.DuckDBPyConnection, schema: str
 ) -> dict[str, list[tuple[str, str]]]:
     """Table -> (name, type) of its columns, of the stored tables of a schema."""
-    if not isinstance(connection, duckdb.DuckDBPyConnection):  # a cluster's, which knows its own
-        return connection.stored_columns(schema)
+    of_cluster = getattr(connection, "stored_columns", None)
+    if of_cluster:
+        return of_cluster(schema)
     rows = connection.execute(
         "SELECT table_name, column_name, data_type FROM duckdb_columns() "
         "WHERE database_name = current_database() AND schema_name = ? "

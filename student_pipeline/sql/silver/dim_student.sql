@@ -1,5 +1,5 @@
 -- One row per student: bronze already holds one row per id, so each is typed and judged.
-with typed as (
+with cleaned as (
     select
         _load_id,
         _source_row,
@@ -7,8 +7,8 @@ with typed as (
         clean(name) as name,
         clean(class_id) as class_id,
         clean(grade) as grade,
-        clean(status) as status,
-        instant(clean(updated_at)) as updated_at
+        upper_case(clean(status)) as status,
+        clean(updated_at) as updated_at
     from $students
 )
 
@@ -17,11 +17,11 @@ select
     coalesce(name, 'Unknown') as student_name,
     coalesce(class_id, 'UNASSIGNED') as class_id,
     grade_level(grade) as grade_level,
-    coalesce(upper(status) in ('ACTIVE', 'ENROLLED'), false) as is_active,
-    coalesce(upper(status), 'UNKNOWN') as enrollment_status,
-    updated_at,
+    coalesce(status in ('ACTIVE', 'ENROLLED'), false) as is_active,
+    coalesce(status, 'UNKNOWN') as enrollment_status,
+    instant(updated_at) as updated_at,
     _load_id,
     _source_row,
     id_hash(student_id) as _id_hash,
     case when student_id is null then 'missing_student_id' end as reason
-from typed
+from cleaned

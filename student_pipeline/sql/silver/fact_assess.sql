@@ -1,17 +1,32 @@
 -- One row per assessment record: its latest version, typed, judged, with the student's class.
-with typed as (
+with cleaned as (
     select
         _load_id,
         _source_row,
         _ingested_at,
         clean(assessment_id) as assess_id,
         clean(student_id) as student_id,
-        coalesce(clean(subject), 'Unknown') as subject,
-        calendar_date(clean(date)) as assess_date,
-        number(clean(score)) as score,
-        case when clean(max_score) is null then 100 else number(clean(max_score)) end as max_score,
-        instant(clean(created_at)) as created_at
+        clean(subject) as subject,
+        clean(date) as date,
+        clean(score) as score,
+        clean(max_score) as max_score,
+        clean(created_at) as created_at
     from $assessments
+),
+
+typed as (
+    select
+        _load_id,
+        _source_row,
+        _ingested_at,
+        assess_id,
+        student_id,
+        coalesce(subject, 'Unknown') as subject,
+        calendar_date(date) as assess_date,
+        number(score) as score,
+        case when max_score is null then 100 else number(max_score) end as max_score,
+        instant(created_at) as created_at
+    from cleaned
 ),
 
 versions as (

@@ -1,15 +1,28 @@
 -- One row per attendance record: its latest version, typed, judged, with the student's class.
-with typed as (
+with cleaned as (
     select
         _load_id,
         _source_row,
         _ingested_at,
         clean(attend_id) as attend_id,
         clean(student_id) as student_id,
-        calendar_date(clean(date)) as attend_date,
-        upper(clean(status)) as status_word,
-        instant(clean(created_at)) as created_at
+        clean(date) as date,
+        clean(status) as status,
+        clean(created_at) as created_at
     from $attendance
+),
+
+typed as (
+    select
+        _load_id,
+        _source_row,
+        _ingested_at,
+        attend_id,
+        student_id,
+        calendar_date(date) as attend_date,
+        upper_case(status) as status_word,
+        instant(created_at) as created_at
+    from cleaned
 ),
 
 versions as (

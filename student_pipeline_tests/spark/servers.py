@@ -90,9 +90,7 @@ def spark_cluster(
 
         def start(name: str, *arguments: str) -> subprocess.Popen[bytes]:
             log = log_folder / f"{name}.log"
-            return started.enter_context(
-                _process(name, [run, *arguments], log, environment)
-            )
+            return started.enter_context(_process(name, [run, *arguments], log, environment))
 
         master = start(
             "master",
@@ -101,7 +99,9 @@ def spark_cluster(
             *("--webui-port", str(ports["web"])),
         )
         _wait_until("master", lambda: _listens(ports["master"]), master, log_folder / "master.log")
-        cluster = Cluster(f"sc://127.0.0.1:{ports['connect']}" + (f"/;token={token}" if token else ""))
+        cluster = Cluster(
+            f"sc://127.0.0.1:{ports['connect']}" + (f"/;token={token}" if token else "")
+        )
         for number in range(workers):
             worker = start(
                 f"worker{number}",

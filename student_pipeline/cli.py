@@ -1,8 +1,8 @@
 """The command `student-pipeline`.
 
 Exit status: 0 all is well (warnings too); 1 a run or a blocking check failed, gold is not fresh
-(`status`), or a run holds the warehouse (`quarantine`); 2 wrong usage or settings, no warehouse
-(`quarantine`).
+(`status`), a run holds the warehouse (`quarantine`, `export`, `import`, `fingerprint`), tables differ
+(`fingerprint --compare`, `import`); 2 wrong usage or settings, no warehouse (but for `status`).
 """
 
 import argparse
@@ -14,7 +14,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from textwrap import shorten
@@ -94,6 +94,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     quarantine.set_defaults(command=_quarantine)
 
+    export = commands.add_parser("export", help="write the warehouse to a folder of Parquet files")
+    export.add_argument("folder", help="where to; empty, or made")
+    export.set_defaults(command=_export)
+
+    import_ = commands.add_parser("import", help="fill an empty warehouse from an export")
+    import_.add_argument("folder", help="what `export` wrote")
+    import_.set_defaults(command=_import)
+
+    fingerprint = commands.add_parser(
+        "fingerprint", help="say what every table holds in 16 letters, the same on every engine"
+    )
+    fingerprint.add_argument(
+        "--compare", metavar="FOLDER", help="compare with what `export` wrote there"
+    )
+    fingerprint.set_defaults(command=_fingerprint)
+
     sample = commands.add_parser("sample", help="write sample source files of any size")
     sample.add_argument("folder", type=Path, help="where to write them; made when missing")
     sample.add_argument("--students", type=int, default=1_200, metavar="N", help="default 1200")
@@ -158,6 +174,76 @@ def _quarantine(options: argparse.Namespace) -> int:
         print(f"student-pipeline: {error} Try again after it. {known}", file=sys.stderr)
         return FAILED
     return GOOD
+
+
+def _transfer(work: Callable[[str], int]) -> int:
+    """Do what moves or compares the tables of the warehouse; what keeps it from that is a sentence."""
+    use_default_places()
+    import duckdb
+
+    from student_pipeline.transfer import TransferFailed
+    from student_pipeline.warehouse.connection import WarehouseBusy, sentence_of
+    from student_pipeline.warehouse.reading import WarehouseMissing
+
+    try:
+        return work(os.environ[engine.WAREHOUSE])
+    except (WarehouseBusy, TransferFailed) as error:
+        print(f"student-pipeline: {error}", file=sys.stderr)
+        return FAILED
+    except duckdb.Error as error:
+        print(f"student-pipeline: {sentence_of(error)}", file=sys.stderr)
+        return FAILED
+    except WarehouseMissing as error:
+        raise SettingsError(str(error)) from error
+
+
+def _export(options: argparse.Namespace) -> int:
+    from student_pipeline.progress import count, say
+    from student_pipeline.transfer import export_to
+
+    def work(place: str) -> int:
+        with engine.opened(place, read_only=True) as opened:
+            export = export_to(opened, options.folder, say)
+        rows = sum(found.rows for found in export.fingerprints.values())
+        say(f"Exported to {options.folder}: {count(rows, 'row')} of {opened.name}.")
+        return GOOD
+
+    return _transfer(work)
+
+
+def _import(options: argparse.Namespace) -> int:
+    from student_pipeline.progress import say
+    from student_pipeline.transfer import import_from
+
+    def work(place: str) -> int:
+        with engine.opened(place, read_only=False) as opened:
+            export = import_from(opened, options.folder, say)
+        say(f"Every table holds in {opened.name} what it held in {export.engine}.")
+        return GOOD
+
+    return _transfer(work)
+
+
+def _fingerprint(options: argparse.Namespace) -> int:
+    from student_pipeline.progress import say
+    from student_pipeline.transfer import compare, fingerprints, read_manifest
+
+    def work(place: str) -> int:
+        export = read_manifest(options.compare) if options.compare else None
+        with engine.opened(place, read_only=True) as opened:
+            found = fingerprints(opened)
+        for name, one in found.items():
+            say(f"{name:<34} {one.rows:>15,} rows  {one}")
+        if export is None:
+            return GOOD
+        differences = compare(found, export)
+        for difference in differences:
+            say(str(difference))
+        if not differences:
+            say(f"Every table is as it was exported to {options.compare}.")
+        return FAILED if differences else GOOD
+
+    return _transfer(work)
 
 
 def _run(options: argparse.Namespace) -> int:

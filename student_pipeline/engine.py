@@ -18,6 +18,8 @@ from student_pipeline.settings import SettingsError
 if TYPE_CHECKING:
     import duckdb
 
+    from student_pipeline.transfer import Engine
+
 ENGINE = "STUDENT_PIPELINE_ENGINE"
 DUCKDB, SPARK = "duckdb", "spark"
 
@@ -125,6 +127,31 @@ def copies(place: str, selects: Mapping[str, str]) -> Iterator[duckdb.DuckDBPyCo
 
     with of_file(Path(place), selects) as copied:
         yield copied
+
+
+@contextmanager
+def opened(place: str, *, read_only: bool) -> Iterator[Engine]:
+    """The tables of a warehouse, to be moved or compared; meanwhile no run writes them.
+
+    Args:
+        place: the warehouse.
+        read_only: look only; otherwise the warehouse is made when it is missing.
+
+    Raises:
+        WarehouseBusy: a run holds it for too long, or the cluster can't be asked.
+        WarehouseMissing: it is to be looked at and is not there, or can't be read.
+        SettingsError: it can't be made.
+    """
+    if name() == SPARK:
+        from student_pipeline.spark.moving import opened as of_cluster
+
+        with of_cluster(place, os.environ.get(REMOTE, ""), read_only=read_only) as engine:
+            yield engine
+        return
+    from student_pipeline.warehouse.moving import opened as of_file
+
+    with of_file(Path(place), read_only=read_only) as engine:
+        yield engine
 
 
 def describe(place: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,11 @@ from student_pipeline_tests.spark.servers import sail
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+
+# A process of pytest-xdist has no main file, which pyspark takes for a run of its own doctests.
+if not hasattr(sys.modules["__main__"], "__file__"):
+    sys.modules["__main__"].__file__ = __file__
 
 
 @pytest.fixture(scope="session")

@@ -325,14 +325,14 @@ WITH cleaned AS (
       END
   ) AS vocabulary
     ON latest.status_word = vocabulary.word
-), counted /* The record that counts for its student and day: the latest, then a present one, then the greatest id. */ AS (
+), counted /* The record that counts for its student and day: the latest, then a present one, then the greatest id. */ /* That is the first of its day in this order. (It is a window over students, not over student-days, so */ /* that a student's rows lie side by side in the table: finding them again takes few reads.) */ AS (
   SELECT
     *,
     status IN ('PRESENT', 'LATE') AS is_present,
-    ROW_NUMBER() OVER (
-      PARTITION BY student_id, attend_date, reason IS NULL
-      ORDER BY created_at DESC, CASE WHEN status IN ('PRESENT', 'LATE') THEN 0 ELSE 1 END NULLS LAST, attend_id DESC
-    ) AS place
+    LAG(attend_date) OVER (
+      PARTITION BY student_id, reason IS NULL
+      ORDER BY attend_date ASC NULLS LAST, created_at DESC, CASE WHEN status IN ('PRESENT', 'LATE') THEN 0 ELSE 1 END NULLS LAST, attend_id DESC
+    ) AS date_before
   FROM judged
 )
 SELECT
@@ -342,7 +342,7 @@ SELECT
   attend_date,
   status,
   is_present,
-  place = 1 AS counts_for_day,
+  COALESCE(date_before <> attend_date, TRUE) AS counts_for_day,
   created_at,
   _load_id,
   _source_row,

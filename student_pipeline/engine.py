@@ -9,6 +9,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 ENGINE = "STUDENT_PIPELINE_ENGINE"
 DUCKDB, SPARK = "duckdb", "spark"
 
+_PACKAGES = {DUCKDB: (), SPARK: ("pyspark", "sqlglot")}
+"""Engine -> the packages that come with it alone."""
+
 WAREHOUSE = "STUDENT_PIPELINE_WAREHOUSE"
 REMOTE = "SPARK_REMOTE"
 
@@ -31,11 +35,16 @@ def name() -> str:
     """The engine that the settings name.
 
     Raises:
-        SettingsError: there is none of that name.
+        SettingsError: there is none of that name, or what it needs is not installed.
     """
     named = os.environ.get(ENGINE) or DUCKDB
     if named not in (DUCKDB, SPARK):
         raise SettingsError(f"{ENGINE}: expected {DUCKDB} or {SPARK}, found '{named}'.")
+    missing = [package for package in _PACKAGES[named] if find_spec(package) is None]
+    if missing:
+        raise SettingsError(
+            f"{ENGINE}: {named} needs {' and '.join(missing)}: pip install 'student-pipeline[{named}]'."
+        )
     return named
 
 
@@ -73,6 +82,9 @@ def _require_folder(place: str) -> None:
             f"{REMOTE} is not set; with {ENGINE}={SPARK} it names the Spark Connect server, "
             "such as sc://spark.example.org:15002."
         )
+    from student_pipeline.spark.remote import address
+
+    address(os.environ[REMOTE])
     if "://" in place:
         return
     folder = Path(place)

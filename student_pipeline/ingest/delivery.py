@@ -174,7 +174,9 @@ class Delivery:
                     rows_rejected=staged.malformed,
                 )
                 self.matcher.limits.require_records(staged.rows + staged.malformed)
-                self._require_mostly_readable(connection, staged)
+                self.require_mostly_readable(
+                    staged.rows, staged.malformed, lambda: staging.first_malformed(connection)
+                )
             except FileRefused as error:
                 return replace(entry, message=str(error))
         load_id = ledger.next_load_id()
@@ -203,20 +205,19 @@ class Delivery:
         taken.require_unchanged()
         return staged
 
-    def _require_mostly_readable(
-        self, connection: duckdb.DuckDBPyConnection, staged: staging.Staged
-    ) -> None:
-        total = staged.rows + staged.malformed
+    def require_mostly_readable(self, rows: int, malformed: int, first: Callable[[], str]) -> None:
+        """Raise `FileRefused` where too large a share of a file's records is malformed.
+
+        Args:
+            first: tells what is wrong with the first of them.
+        """
+        total = rows + malformed
         limit = Fraction(str(self.malformed_share_limit))  # 0.29 as such, not the float beside it
-        if staged.malformed <= limit * total:
-            return
-        first = connection.execute(
-            f"SELECT detail FROM {staging.MALFORMED} ORDER BY line LIMIT 1"
-        ).fetchone()
-        raise FileRefused(
-            f"Expected at most {float(limit * 100):g}% malformed records, found "
-            f"{staged.malformed} of {total}. The first: {first[0] if first else ''}"
-        )
+        if malformed > limit * total:
+            raise FileRefused(
+                f"Expected at most {float(limit * 100):g}% malformed records, found "
+                f"{malformed} of {total}. The first: {first()}"
+            )
 
     def _rows(self, file: discovery.FoundFile, load_id: int) -> str:
         """The staged rows as bronze holds them."""

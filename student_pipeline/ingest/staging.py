@@ -39,6 +39,12 @@ class Staged:
     note: str | None
 
 
+def first_malformed(connection: duckdb.DuckDBPyConnection) -> str:
+    """What is wrong with the first malformed record of the staged file."""
+    first = connection.execute(f"SELECT detail FROM {MALFORMED} ORDER BY line LIMIT 1").fetchone()
+    return first[0] if first else ""
+
+
 def stage(
     connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, matcher: HeaderMatcher, spool: Path
 ) -> Staged:

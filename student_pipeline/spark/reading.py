@@ -11,7 +11,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +62,6 @@ def load(
     ledger = Ledger(books)
     if not connection.is_made(table):
         connection.set_parts(table, {})
-    quarantine = tables.TABLES[f"quarantine.{delivery.source.name}"]
-    if not connection.is_made(quarantine):
-        connection.set_parts(quarantine, {})
     entries, asked = _look_at(delivery, ledger, run_id)
     abouts = _have_read(connection, delivery, asked) if asked else {}
     accepted: dict[int, Entry] = {}
@@ -89,7 +85,7 @@ def load(
         for entry in accepted.values():
             assert entry.load_id
             entries[entry.path] = replace(entry, rows_appended=added.get(entry.load_id, 0))
-        _keep_malformed(connection, quarantine, accepted)
+        _keep_malformed(connection, delivery, accepted)
         if delivery.source is STUDENTS:
             _keep_roster(connection, max(accepted))
     for entry in (entries[file.path] for file in delivery.files if file.path in entries):
@@ -240,21 +236,10 @@ def _judge(delivery: Delivery, asked: _Asked, about: dict[str, Any]) -> Entry | 
     entry = replace(entry, encoding=about["encoding"], rows_read=rows, rows_rejected=malformed)
     try:
         delivery.matcher.limits.require_records(rows + malformed)
-        limit = Fraction(str(delivery.malformed_share_limit))
-        require_mostly_readable(rows, malformed, limit, about["first"])
+        delivery.require_mostly_readable(rows, malformed, lambda: str(about["first"]))
     except FileRefused as error:
         return replace(entry, message=str(error))
     return replace(entry, status="loaded", message=about["note"])
-
-
-def require_mostly_readable(rows: int, malformed: int, limit: Fraction, first: str) -> None:
-    """Raise `FileRefused` where too large a share of the records is malformed."""
-    total = rows + malformed
-    if malformed > limit * total:
-        raise FileRefused(
-            f"Expected at most {float(limit * 100):g}% malformed records, found "
-            f"{malformed} of {total}. The first: {first}"
-        )
 
 
 # --- storing --------------------------------------------------------------------------------------
@@ -443,10 +428,13 @@ def _upsert(
 
 
 def _keep_malformed(
-    connection: SparkConnection, quarantine: Table, accepted: dict[int, Entry]
+    connection: SparkConnection, delivery: Delivery, accepted: dict[int, Entry]
 ) -> None:
     """Put the malformed records into the quarantine, in place of those of the last versions."""
+    quarantine = tables.TABLES[f"quarantine.{delivery.source.name}"]
     parts = connection.parts(quarantine)
+    if not connection.is_made(quarantine):
+        connection.set_parts(quarantine, parts)
     stood = parts.get(worker.MALFORMED, ())
     if not stood and not any(entry.rows_rejected for entry in accepted.values()):
         return

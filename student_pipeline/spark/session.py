@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import re
 import socket
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
-from urllib.parse import urlparse
 
 import duckdb
 
+from student_pipeline.settings import SettingsError
 from student_pipeline.spark.dialect import CONFIGURATION
+from student_pipeline.spark.remote import REMOTE, address
 from student_pipeline.spark.store import SCRATCH, Store
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.session import SparkSession
 
-REMOTE = "SPARK_REMOTE"
 OLDEST_SPARK = (4, 0)
 """Spark Connect of older versions lacks what the translated SQL uses."""
 
@@ -25,8 +26,9 @@ WRITING = {"spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS"}
 """Instants as other readers of Parquet know them; Spark's own old form has no time zone."""
 
 CONNECT_SECONDS = 10
-MOST_RETRIES = 6
-"""How often a call that the network lost is tried again: within about half a minute."""
+FIRST_RETRIES, MOST_RETRIES = 2, 5
+"""How often the first call, and any other, is tried again where the network lost it: within about one
+second, and a quarter of a minute. (pyspark's own 15 take more than ten minutes.)"""
 
 
 class ClusterUnreachable(Exception):
@@ -51,10 +53,11 @@ def connect(remote: str) -> SparkSession:
     Raises:
         ClusterUnreachable: there is no server, it refuses us, or it is of another version.
     """
-    host, port = _address(remote)
     try:
-        from pyspark.errors import PySparkException
-        from pyspark.sql.connect.client.retries import DefaultPolicy
+        host, port = address(remote)
+    except SettingsError as error:
+        raise ClusterUnreachable(str(error)) from error
+    try:
         from pyspark.sql.connect.session import SparkSession
     except ImportError as error:
         raise ClusterUnreachable(
@@ -68,10 +71,12 @@ def connect(remote: str) -> SparkSession:
             f"{REMOTE}: there is no Spark Connect server on {host}:{port} "
             f"({error.strerror or error})."
         ) from error
+    # What comes of it is told by an error of ours.
+    warnings.filterwarnings("ignore", message=r"\[RETRIES_EXCEEDED\]")
     session = None
     try:
         session = SparkSession.builder.remote(remote).create()
-        session.client.set_retry_policies([DefaultPolicy(max_retries=MOST_RETRIES)])
+        _retry(session, FIRST_RETRIES)
         version = session.version
         found = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
         if found < OLDEST_SPARK:
@@ -84,48 +89,62 @@ def connect(remote: str) -> SparkSession:
     except ClusterUnreachable:
         end(session)
         raise
-    except (PySparkException, OSError) as error:
-        end(session)
-        raise ClusterUnreachable(_refusal(f"{host}:{port}", error)) from error
     except Exception as error:
-        import grpc
-
-        if not isinstance(error, grpc.RpcError):
-            raise
         end(session)
-        raise ClusterUnreachable(_refusal(f"{host}:{port}", error)) from error
+        if not _is_of_cluster(error):
+            raise
+        raise ClusterUnreachable(_refusal(f"{host}:{port}", str(error))) from error
+    _retry(session, MOST_RETRIES)
     return session
+
+
+def _retry(session: SparkSession, times: int) -> None:
+    """Have lost calls tried again so many times."""
+    from pyspark.sql.connect.client.retries import DefaultPolicy
+
+    session.client.set_retry_policies([DefaultPolicy(max_retries=times)])
+
+
+def _is_of_cluster(error: Exception) -> bool:
+    """Whether an error tells of the cluster, or of the way to it."""
+    import grpc
+    from pyspark.errors import PySparkException
+
+    return isinstance(error, (PySparkException, grpc.RpcError, OSError))
 
 
 def end(session: SparkSession | None) -> None:
     """End a session, if there is one."""
     if session is not None:
-        with suppress(Exception):  # the server that refused us need not answer this
+        with suppress(Exception):  # a server that refused us, or is gone, need not answer
+            _retry(session, 0)
             session.stop()
 
 
-def _address(remote: str) -> tuple[str, int]:
-    about = urlparse(remote)
-    try:
-        port = about.port or 15002
-    except ValueError:
-        port = 0
-    if about.scheme != "sc" or not about.hostname or not port:
-        raise ClusterUnreachable(
-            f"{REMOTE}: expected the address of a Spark Connect server such as "
-            f"sc://spark.example.org:15002, found {about.scheme + '://…' if remote else 'nothing'}."
-        )
-    return about.hostname, port
+def _refusal(address: str, error: str) -> str:
+    """Why there is no session, from what the way to the server, or the server, says."""
+    said = first_line(error)
+    for pattern, sentence in _REFUSALS:
+        if re.search(pattern, error):
+            return f"{REMOTE}: the server on {address} {sentence} ({said})"
+    return f"{REMOTE}: the server on {address} gives no session: {said}"
 
 
-def _refusal(address: str, error: Exception) -> str:
-    text = str(error)
-    if re.search(r"UNAUTHENTICATED|PERMISSION_DENIED|[Tt]oken|401|403", text):
-        return (
-            f"{REMOTE}: the server on {address} refused us: wrong or missing token "
-            f"(sc://HOST:PORT/;token=…)."
-        )
-    return f"{REMOTE}: the server on {address} gives no session: {first_line(text)}"
+_REFUSALS = (
+    (
+        r"UNAUTHENTICATED|PERMISSION_DENIED",
+        "refused us: the token is wrong or missing; expected sc://HOST:PORT/;token=….",
+    ),
+    (
+        r"[Hh]andshake|SSL_ERROR|CERTIFICATE_VERIFY",
+        "did not agree on TLS, which a token or use_ssl=true asks for (but not to localhost); expected "
+        "a server, or a proxy before it, with a certificate that this machine trusts.",
+    ),
+    (
+        r"UNIMPLEMENTED|parsing HTTP|HTTP proxy|\b404\b",
+        "is no Spark Connect server.",
+    ),
+)
 
 
 def require_shared(session: SparkSession, store: Store) -> None:
@@ -162,18 +181,12 @@ def told_as_ours() -> Iterator[None]:
         ClusterLost: the server or a worker went away.
         ClusterError: anything else that the cluster says.
     """
-    from pyspark.errors import PySparkException
-
     try:
         yield
-    except PySparkException as error:
-        raise _ours(str(error)) from error
     except duckdb.Error:
         raise
     except Exception as error:
-        import grpc
-
-        if not isinstance(error, grpc.RpcError):
+        if isinstance(error, OSError) or not _is_of_cluster(error):
             raise
         raise _ours(str(error)) from error
 
@@ -185,8 +198,10 @@ _SENTENCES = (
         "same minor version (PYSPARK_PYTHON on the workers).",
     ),
     (
-        r"No module named '?(pyarrow|pandas|numpy)",
-        "The Python of the workers lacks a package that Spark needs for Python functions: {line}",
+        r"ModuleNotFoundError|No module named",
+        "The Python of the workers (PYSPARK_PYTHON) lacks a package: {line} Functions of Spark want "
+        "pyarrow and pandas there, Parquet sources duckdb, and sources in an object store fsspec with "
+        "its file system, such as s3fs.",
     ),
 )
 _LOST = (
@@ -213,6 +228,9 @@ def _around(text: str, pattern: str) -> str:
 
 def first_line(text: str) -> str:
     """What an error of the cluster says first, without stack traces of its own."""
+    details = re.search(r'\bdetails = "(.*)"', text)  # of an error of gRPC itself
+    if details:
+        return _short(details[1])
     return _short(next((line for line in text.splitlines() if line.strip()), "no reason given"))
 
 

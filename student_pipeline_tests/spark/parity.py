@@ -155,7 +155,9 @@ def differences(duck: Side, spark: Side) -> list[str]:
                       tables.TABLE_STATE):  # fmt: skip
             name = table.full_name
             if (name in ours) != (name in theirs):
-                found.append(f"{name} is there on one side only.")
+                found.append(
+                    f"{name} is there only on {'the cluster' if name in ours else 'DuckDB'}."
+                )
                 continue
             if name not in ours:
                 continue

@@ -1,0 +1,30 @@
+"""The address of the Spark Connect server."""
+
+from __future__ import annotations
+
+from urllib.parse import urlparse
+
+from student_pipeline.settings import SettingsError
+
+REMOTE = "SPARK_REMOTE"
+DEFAULT_PORT = 15002
+
+
+def address(remote: str) -> tuple[str, int]:
+    """Host and port of a server such as `sc://spark.example.org:15002/;token=…`.
+
+    Raises:
+        SettingsError: it is no such address. The message does not quote it: a token may stand in it.
+    """
+    about = urlparse(remote)
+    try:
+        port = about.port or DEFAULT_PORT
+    except ValueError:
+        port = 0
+    if about.scheme != "sc" or not about.hostname or not port:
+        scheme = f"one that begins with {about.scheme}:" if about.scheme else "none with a scheme"
+        raise SettingsError(
+            f"{REMOTE}: expected the address of a Spark Connect server such as "
+            f"sc://spark.example.org:{DEFAULT_PORT}, found {scheme if remote else 'nothing'}."
+        )
+    return about.hostname, port

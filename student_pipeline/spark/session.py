@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -57,6 +58,11 @@ def connect(remote: str) -> SparkSession:
         host, port = address(remote)
     except SettingsError as error:
         raise ClusterUnreachable(str(error)) from error
+    main = sys.modules["__main__"]
+    if not hasattr(main, "__file__"):
+        # So it is in the process of a run that the UI starts. pyspark takes that for a run of its own
+        # doctests, and ends the process.
+        main.__file__ = __file__
     try:
         from pyspark.sql.connect.session import SparkSession
     except ImportError as error:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
+from student_pipeline.spark.session import connect, end
 from student_pipeline_tests.spark.servers import sail
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
-
-
-# A process of pytest-xdist has no main file, which pyspark takes for a run of its own doctests.
-if not hasattr(sys.modules["__main__"], "__file__"):
-    sys.modules["__main__"].__file__ = __file__
+    from pyspark.sql.connect.session import SparkSession
 
 
 @pytest.fixture(scope="session")
@@ -28,10 +23,7 @@ def spark_remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def spark(spark_remote: str) -> Iterator[SparkSession]:
-    """A session on the server, in UTC."""
-    from pyspark.sql import SparkSession
-
-    session = SparkSession.builder.remote(spark_remote).getOrCreate()
-    session.conf.set("spark.sql.session.timeZone", "UTC")
+    """A session on the server."""
+    session = connect(spark_remote)
     yield session
-    session.stop()
+    end(session)

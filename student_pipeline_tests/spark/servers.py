@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,10 +31,15 @@ def free_port() -> int:
 
 
 @contextmanager
-def sail(log: Path) -> Iterator[str]:
-    """A Sail server; yields its address."""
+def sail(log: Path, *, within: Sequence[str] = ()) -> Iterator[str]:
+    """A Sail server; yields its address.
+
+    Args:
+        within: a command that starts the command behind it.
+    """
     port = free_port()
     command = [
+        *within,
         str(Path(sys.executable).with_name("sail")),
         *("spark", "server", "--ip", "127.0.0.1", "--port", str(port)),
     ]
@@ -168,7 +173,7 @@ def _alive_workers(web_port: int) -> int:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{web_port}/json/", timeout=5) as answer:
             return int(json.load(answer)["aliveworkers"])
-    except OSError:
+    except (OSError, ValueError):  # it does not answer yet, or has nothing to say yet
         return -1
 
 

@@ -42,6 +42,7 @@ ATTENDANCE ?= 20000
 
 .PHONY: spark-test
 spark-test: $(READY)  ## Compare both engines on OSS Spark: a master and two workers (needs Java 17).
+	STUDENT_PIPELINE_TEST_SPARK=1 $(BIN)/python -m pytest -n 0 student_pipeline_tests/spark/test_oss_spark.py
 	$(BIN)/python -m student_pipeline_tests.spark.parity --engine spark --attendance $(ATTENDANCE)
 
 .PHONY: bench

@@ -3,6 +3,7 @@
 Every contestant is a whole process. They are run in turn (A B A B ...), since machines are noisy.
 """
 
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -126,6 +127,7 @@ def day(arena: Arena, attendance: int, rounds: int) -> Costs:
         output = arena.output(contestant.name)
         shutil.rmtree(output, ignore_errors=True)
         shutil.copytree(arena.output(f"{contestant.name}_before"), output)
+        os.sync()  # or the copy is written to the disk at the expense of whoever runs
         costs[f"{contestant.name}: {what}"].append(arena.run(contestant, landing))
 
     for number in range(rounds):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -30,6 +31,10 @@ CONNECT_SECONDS = 10
 FIRST_RETRIES, MOST_RETRIES = 2, 5
 """How often the first call, and any other, is tried again where the network lost it: within about one
 second, and a quarter of a minute. (pyspark's own 15 take more than ten minutes.)"""
+
+WORKER_SECONDS = 300.0
+"""How long the first statement, a tiny one, may wait for a worker. (Later ones wait without a limit:
+Spark gives the work of a lost worker to others, and waits where more are to come.)"""
 
 
 class ClusterUnreachable(Exception):
@@ -157,19 +162,34 @@ def require_shared(session: SparkSession, store: Store) -> None:
     """Write a row through the cluster, look at it from here, and read it back through the cluster.
 
     Raises:
-        ClusterUnreachable: the cluster and we don't see the same folder.
+        ClusterUnreachable: the cluster and we don't see the same folder, or it has no workers.
     """
     folder = store.new_folder(SCRATCH, 0)
     place = store.for_cluster(folder)
+    late = threading.Event()
+
+    def give_up() -> None:
+        late.set()
+        session.interruptAll()
+
+    timer = threading.Timer(WORKER_SECONDS, give_up)
+    timer.daemon = True
+    timer.start()
     try:
         with told_as_ours():
             session.range(1).write.parquet(place)
             seen = store.exists(folder) and session.read.parquet(place).count() == 1
     except duckdb.Error as error:
+        if late.is_set():
+            raise ClusterUnreachable(
+                f"{REMOTE}: the server answers, but for {WORKER_SECONDS:g} seconds no worker took up "
+                "the work. Are there workers, and is there room on them?"
+            ) from None
         raise ClusterUnreachable(
             f"STUDENT_PIPELINE_WAREHOUSE: the cluster can't write to {store.url}, or read it: {error}"
         ) from error
     finally:
+        timer.cancel()
         with suppress(OSError):
             store.remove(folder)
     if not seen:

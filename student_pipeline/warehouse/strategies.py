@@ -220,12 +220,18 @@ def _append(connection: duckdb.DuckDBPyConnection, table: Table, incoming: str) 
             f"stored.{sql.identifier(name)} IS NOT DISTINCT FROM incoming.{sql.identifier(name)}"
             for name in _identity(table)
         )
-        candidates = (
-            f"SELECT {identity} FROM {table.full_name} WHERE coalesce({first}, '') IN "
+        # A column of all rows is read for the places of these ids, and the others there alone.
+        connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE places AS SELECT rowid AS place FROM {table.full_name} "
+            f"WHERE coalesce({first}, '') IN "
             f"(SELECT coalesce({first}, '') FROM ({incoming}) AS incoming)"
+        )
+        candidates = (
+            f"SELECT {identity} FROM {table.full_name} WHERE rowid IN (SELECT place FROM places)"
         )
         new += f" AND NOT EXISTS (SELECT 1 FROM ({candidates}) AS stored WHERE {same})"
     connection.execute(f"INSERT INTO {table.full_name} BY NAME {new}")
+    connection.execute("DROP TABLE IF EXISTS temp.places")
     return Written(added=count(connection, table) - before)
 
 
@@ -244,15 +250,15 @@ def _upsert(connection: duckdb.DuckDBPyConnection, table: Table, incoming: str) 
     connection.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE latest AS
-        SELECT incoming.*, clean(student_id) AS _id, instant(clean(updated_at)) AS _version
-        FROM ({incoming}) AS incoming
-        QUALIFY CASE
-            WHEN clean(student_id) IS NULL
-            THEN row_number() OVER (PARTITION BY {identity} ORDER BY _source_row)
-            ELSE row_number() OVER (
-                PARTITION BY clean(student_id)
-                ORDER BY instant(clean(updated_at)) DESC NULLS LAST, _source_row DESC)
-        END = 1
+        WITH typed AS MATERIALIZED (
+            SELECT incoming.*, clean(student_id) AS _id, instant(clean(updated_at)) AS _version
+            FROM ({incoming}) AS incoming)
+        SELECT * FROM typed WHERE _id IS NULL
+        QUALIFY row_number() OVER (PARTITION BY {identity} ORDER BY _source_row) = 1
+        UNION ALL
+        SELECT * FROM typed WHERE _id IS NOT NULL
+        QUALIFY row_number() OVER (
+            PARTITION BY _id ORDER BY _version DESC NULLS LAST, _source_row DESC) = 1
         """
     )
     connection.execute(

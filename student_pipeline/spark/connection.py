@@ -92,6 +92,8 @@ class SparkConnection:
         self.session = session
         self.store = store
         self.catalog = self._found = store.read() or Catalog()
+        if not self.is_made(KEYS_CHANGED):  # no engine but this one has it
+            self.set_parts(KEYS_CHANGED, {})
         self._before: Catalog | None = None
         self._viewed: dict[str, object] = {}
         self._scratch = f"{SCRATCH}/{uuid.uuid4().hex[:12]}"
@@ -320,7 +322,7 @@ class SparkConnection:
     def _require_view(self, name: str) -> None:
         """Have the view of a table show what is in force in this transaction."""
         if name in BOOKS:
-            rows = self.books.execute(f"SELECT * FROM {name}").to_arrow_table()
+            rows = self.books.sql(f"SELECT * FROM {name}").to_arrow_table()
             self.view(view_of(name), self.session.createDataFrame(rows))
             return
         table = ON_CLUSTER[name]

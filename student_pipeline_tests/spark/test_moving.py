@@ -202,20 +202,37 @@ def test_a_run_on_spark_goes_on_after_an_import(
     spark_remote: str,
     tmp_path: Path,
 ) -> None:
-    """It finds nothing to load and nothing to rebuild."""
+    """It finds nothing to load and nothing to rebuild; then a new file gives what it gives on DuckDB."""
     place = shutil.copytree(moved, tmp_path / "warehouse")
     home = Installation(tmp_path / "home")
     shutil.copytree(school.landing, home.landing)
+    shutil.copy(school.warehouse, home.warehouse)
+    cluster = {
+        "STUDENT_PIPELINE_ENGINE": "spark",
+        "STUDENT_PIPELINE_WAREHOUSE": str(place),
+        "SPARK_REMOTE": spark_remote,
+    }
     before = Store(str(place)).read()
-    out = home.command(
-        "run",
-        STUDENT_PIPELINE_ENGINE="spark",
-        STUDENT_PIPELINE_WAREHOUSE=str(place),
-        SPARK_REMOTE=spark_remote,
-    )
+    out = home.command("run", **cluster)
     assert out.status == 0, out.out + out.err
     assert "Nothing new: every file was loaded before." in out.out
     after = Store(str(place)).read()
     assert before
     assert after
     assert after.tables == before.tables
+
+    home.deliver(
+        "attendance_new.csv",
+        "attend_id,student_id,date,status,created_at\n"
+        "A5,S2,2024-09-03,ABSENT,2024-09-05T08:00:00Z\nB1,S3,2024-09-05,P,2024-09-05T08:00:00Z\n",
+    )
+    for engine in ({}, cluster):
+        out = home.command("run", **engine)
+        assert out.status == 0, out.out + out.err
+    followed = (*tables.SILVER, *tables.GOLD)
+    with on_duckdb(home.warehouse, read_only=True) as of_file:
+        expected = transfer.fingerprints(of_file, followed)
+    with on_spark(str(place), spark_remote, read_only=True) as of_cluster:
+        found = transfer.fingerprints(of_cluster, followed)
+    assert found == expected
+    assert found["silver.fact_attend"].rows == 8

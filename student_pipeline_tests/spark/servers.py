@@ -104,8 +104,10 @@ def spark_cluster(
             *("--webui-port", str(ports["web"])),
         )
         _wait_until("master", lambda: _listens(ports["master"]), master, log_folder / "master.log")
+        port = ports["connect"]
+        # Only to localhost does pyspark send a token without TLS.
         cluster = Cluster(
-            f"sc://127.0.0.1:{ports['connect']}" + (f"/;token={token}" if token else "")
+            f"sc://localhost:{port}/;token={token}" if token else f"sc://127.0.0.1:{port}"
         )
         for number in range(workers):
             worker = start(

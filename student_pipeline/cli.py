@@ -193,6 +193,10 @@ def _transfer(work: Callable[[str], int]) -> int:
     except duckdb.Error as error:
         print(f"student-pipeline: {sentence_of(error)}", file=sys.stderr)
         return FAILED
+    except OSError as error:
+        reason = ": ".join(filter(None, (error.filename, error.strerror))) or str(error)
+        print(f"student-pipeline: {reason}", file=sys.stderr)
+        return FAILED
     except WarehouseMissing as error:
         raise SettingsError(str(error)) from error
 

@@ -20,8 +20,8 @@ import duckdb
 
 from student_pipeline.spark.dialect import to_spark
 from student_pipeline.spark.session import ClusterError, NotMade, told_as_ours
-from student_pipeline.spark.store import SCRATCH, Catalog, Store
-from student_pipeline.tables import CHANGES, LATEST_ROSTER, OPS, TABLES, Column, Table
+from student_pipeline.spark.store import SCRATCH, Catalog, Store, StoreError
+from student_pipeline.tables import CHANGES, LATEST_ROSTER, OPS, SOURCE_FILES, TABLES, Column, Table
 from student_pipeline.warehouse import sql
 
 if TYPE_CHECKING:
@@ -91,7 +91,8 @@ class SparkConnection:
         """
         self.session = session
         self.store = store
-        self.catalog = self._found = store.read() or Catalog()
+        self.catalog = store.read() or Catalog()
+        self.found = self.catalog.folders()
         if not self.is_made(KEYS_CHANGED):  # no engine but this one has it
             self.set_parts(KEYS_CHANGED, {})
         self._before: Catalog | None = None
@@ -157,8 +158,7 @@ class SparkConnection:
             OSError: something can't be removed, most likely because the cluster writes as another
                 user.
         """
-        kept = self.catalog.folders() | self._found.folders()
-        self.store.sweep((*ON_CLUSTER, "ops"), kept)
+        self.store.sweep((*ON_CLUSTER, "ops"), self.catalog.folders() | self.found)
 
     def stored_columns(self, schema: str) -> dict[str, list[tuple[str, str]]]:
         """Table -> (name, type) of its columns as they lie there, types as declarations write them."""
@@ -354,6 +354,11 @@ class SparkConnection:
                     self.books.execute(
                         f"INSERT INTO {table.full_name} BY NAME "
                         f"SELECT * FROM read_parquet({sql.literal(local)})"
+                    )
+                elif table is SOURCE_FILES:  # older pipelines may lack others, but never the ledger
+                    raise StoreError(
+                        f"The warehouse {self.store.url} is damaged: the ledger is not in "
+                        f"{self.catalog.books}. Restore a copy."
                     )
 
     def _write_books(self, folder: str) -> None:

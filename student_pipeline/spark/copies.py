@@ -58,7 +58,9 @@ def copies(
                 copied.unregister("rows_of_cluster")
             connection.close()
             yield copied
-    except duckdb.IOException as error:
+    except StoreError as error:
+        raise WarehouseMissing(str(error)) from error
+    except duckdb.Error as error:
         raise WarehouseBusy(str(error)) from error
     finally:
         session.end(opened)

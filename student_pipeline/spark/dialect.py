@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import date, datetime, timezone
 from functools import cache, lru_cache
 from importlib.resources import files
 from string import Template
@@ -23,7 +22,6 @@ from sqlglot import exp
 from sqlglot.dialects.spark import Spark
 from sqlglot.errors import ErrorLevel, SqlglotError
 from sqlglot.generators.spark import SparkGenerator
-from sqlglot.tokens import TokenType
 
 from student_pipeline.warehouse import sql
 
@@ -31,6 +29,7 @@ CONFIGURATION: Mapping[str, str] = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.ansi.enabled": "true",
     "spark.sql.caseSensitive": "false",
+    "spark.sql.parser.escapedStringLiterals": "false",
 }
 """The settings of a session under which the translated text means what it shall."""
 
@@ -152,55 +151,6 @@ def in_spark(query: exp.Expr) -> str:
         )
     except SqlglotError as error:
         raise Untranslatable(f"{error}. The SQL is: {_excerpt(query.sql('duckdb'))}") from error
-
-
-def bound(statement: str, values: Sequence[object]) -> str:
-    """The statement of DuckDB's dialect with literals for its parameters, `?` in turn or `$1`.
-
-    Raises:
-        Untranslatable: a parameter has no value, or a value no parameter.
-    """
-    pieces, used, end, questions = [], set(), 0, 0
-    tokens = sqlglot.tokenize(statement, read="duckdb")
-    for number, token in enumerate(tokens):
-        if token.token_type == TokenType.PLACEHOLDER:
-            place, until = questions, token.end
-            questions += 1
-        elif token.token_type == TokenType.PARAMETER and tokens[number + 1].text.isdigit():
-            place, until = int(tokens[number + 1].text) - 1, tokens[number + 1].end
-        else:
-            continue
-        if place >= len(values):
-            raise Untranslatable(f"Parameter {place + 1} has no value: {_excerpt(statement)}")
-        pieces += [statement[end : token.start], _literal(values[place])]
-        end = until + 1
-        used.add(place)
-    if len(used) != len(values):
-        raise Untranslatable(
-            f"{len(values)} values for {len(used)} parameters: {_excerpt(statement)}"
-        )
-    return "".join((*pieces, statement[end:]))
-
-
-def _literal(value: object) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, float):
-        return f"cast('{value!r}' as double)"
-    if isinstance(value, str):
-        return sql.literal(value)
-    if isinstance(value, datetime):
-        if value.tzinfo is None:
-            raise Untranslatable(f"A time without a zone is no parameter: {value}.")
-        moment = value.astimezone(timezone.utc).isoformat(timespec="microseconds")
-        return f"cast('{moment}' as timestamptz)"
-    if isinstance(value, date):
-        return f"cast('{value.isoformat()}' as date)"
-    raise Untranslatable(f"A {type(value).__name__} is no parameter: {value!r}.")
 
 
 def _excerpt(text: str) -> str:

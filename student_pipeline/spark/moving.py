@@ -15,6 +15,7 @@ import duckdb
 import fsspec
 
 from student_pipeline.fingerprint import Fingerprint, Words, expressions, fingerprint
+from student_pipeline.permissions import private
 from student_pipeline.progress import say
 from student_pipeline.settings import SettingsError
 from student_pipeline.spark import session, writing
@@ -61,6 +62,7 @@ def opened(url: str, remote: str, *, read_only: bool) -> Iterator[SparkEngine]:
         WarehouseMissing: it is to be looked at and is not there, or can't be read.
     """
     with ExitStack() as held:
+        held.enter_context(private())
         try:
             store = Store(url)
             if read_only and store.read() is None:

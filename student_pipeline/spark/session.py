@@ -24,8 +24,13 @@ if TYPE_CHECKING:
 OLDEST_SPARK = (4, 0)
 """Spark Connect of older versions lacks what the translated SQL uses."""
 
-WRITING = {"spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS"}
-"""Instants as other readers of Parquet know them; Spark's own old form has no time zone."""
+FILES = {
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    "spark.sql.files.ignoreMissingFiles": "false",
+    "spark.sql.files.ignoreCorruptFiles": "false",
+}
+"""Instants as other readers of Parquet know them, for Spark's own old form has no time zone; and no row
+is passed over in silence."""
 
 CONNECT_SECONDS = 10
 FIRST_RETRIES, MOST_RETRIES = 2, 5
@@ -63,11 +68,7 @@ def connect(remote: str) -> SparkSession:
         host, port = address(remote)
     except SettingsError as error:
         raise ClusterUnreachable(str(error)) from error
-    main = sys.modules["__main__"]
-    if not hasattr(main, "__file__"):
-        # So it is in the process of a run that the UI starts. pyspark takes that for a run of its own
-        # doctests, and ends the process.
-        main.__file__ = __file__
+    name_main()
     try:
         from pyspark.sql.connect.session import SparkSession
     except ImportError as error:
@@ -95,7 +96,7 @@ def connect(remote: str) -> SparkSession:
                 f"{REMOTE}: the server on {host}:{port} is Spark {version}; "
                 f"expected {'.'.join(map(str, OLDEST_SPARK))} or later."
             )
-        for name, value in {**CONFIGURATION, **WRITING}.items():
+        for name, value in {**CONFIGURATION, **FILES}.items():
             session.conf.set(name, value)
     except ClusterUnreachable:
         end(session)
@@ -107,6 +108,17 @@ def connect(remote: str) -> SparkSession:
         raise ClusterUnreachable(_refusal(f"{host}:{port}", str(error))) from error
     _retry(session, MOST_RETRIES)
     return session
+
+
+def name_main() -> None:
+    """Have the main module a file; to be called before pyspark's Connect is imported.
+
+    In the process of a run that the UI starts it has none. pyspark takes that for a run of its own
+    doctests, and ends the process.
+    """
+    main = sys.modules["__main__"]
+    if not hasattr(main, "__file__"):
+        main.__file__ = __file__
 
 
 def _retry(session: SparkSession, times: int) -> None:
@@ -224,6 +236,10 @@ _SENTENCES = (
         "same minor version (PYSPARK_PYTHON on the workers).",
     ),
     (
+        r"Error from python worker",
+        "The Python of the workers (PYSPARK_PYTHON) does not start: {line}",
+    ),
+    (
         r"ModuleNotFoundError|No module named",
         "The Python of the workers (PYSPARK_PYTHON) lacks a package: {line} Functions of Spark want "
         "pyarrow and pandas there, Parquet sources duckdb, and sources in an object store fsspec with "
@@ -238,6 +254,7 @@ _LOST = (
 
 
 def _ours(text: str) -> duckdb.Error:
+    text = re.sub(r":\s*\n\s*", ": ", text)  # "org.apache.spark.SparkException:" alone says nothing
     for pattern, sentence in _SENTENCES:
         if re.search(pattern, text):
             return ClusterError(sentence.format(line=_around(text, pattern)))

@@ -42,6 +42,10 @@ class StoreError(Exception):
     """The folder can't be used. The message is a sentence."""
 
 
+class LockLost(OSError):
+    """Somebody took this run's lock away; another run may write. The message is a sentence."""
+
+
 class StoreBusy(Exception):
     """Another run writes, and did not end in time. The message is a sentence."""
 
@@ -88,6 +92,7 @@ class Store:
         except (ImportError, ValueError) as error:
             raise StoreError(f"The warehouse {url} can't be opened: {error}.") from error
         self._root = root.rstrip("/")
+        self._held: IO[Any] | bytes | None = None
         self.is_local = "file" in self._protocols()
 
     def _protocols(self) -> tuple[str, ...]:
@@ -102,10 +107,9 @@ class Store:
         """
         try:
             self._fs.makedirs(self._root, exist_ok=True)
-        except OSError as error:
-            raise StoreError(
-                f"The warehouse {self.url} can't be made: {error.strerror or error}."
-            ) from error
+        except Exception as error:
+            reason = getattr(error, "strerror", None) or error
+            raise StoreError(f"The warehouse {self.url} can't be made: {reason}.") from error
 
     def for_cluster(self, folder: str) -> str:
         """A folder as Spark's readers and writers take it."""
@@ -127,7 +131,7 @@ class Store:
             content = json.loads(self._fs.cat_file(self._path(POINTER)))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
+        except Exception as error:
             raise StoreError(
                 f"The warehouse {self.url} can't be read: {POINTER}: {error}."
             ) from error
@@ -146,8 +150,10 @@ class Store:
         """Put this into force, all at once.
 
         Raises:
+            LockLost: another run may have changed the warehouse meanwhile.
             OSError: it can't be written; what was in force stays so.
         """
+        self._require_lock()
         content = json.dumps(
             {
                 "format": FORMAT,
@@ -160,6 +166,9 @@ class Store:
         if not self.is_local:
             self._fs.pipe_file(self._path(POINTER), content)
             return
+        before = self.read() or Catalog()
+        for folder in catalog.folders() - before.folders():
+            self._to_disk(folder)
         draft = f"{self._path(POINTER)}.tmp"
         with open(draft, "wb") as file:
             file.write(content)
@@ -167,6 +176,14 @@ class Store:
             os.fsync(file.fileno())
         os.replace(draft, self._path(POINTER))
         to_disk(Path(self._root))
+
+    def _to_disk(self, folder: str) -> None:
+        """Have a folder, and its files, survive a power cut of this machine."""
+        for path, _, files in os.walk(self._path(folder)):
+            for file in files:
+                to_disk(Path(path) / file)
+            to_disk(Path(path))
+        to_disk(Path(self._path(folder)).parent)
 
     def put(self, name: str, local: str) -> None:
         """Copy a local file into the warehouse."""
@@ -214,7 +231,11 @@ class Store:
         Args:
             tables: `schema.name` of every table, and `ops` for the books.
             kept: folders as catalogs name them.
+
+        Raises:
+            LockLost: another run may write; nothing was removed.
         """
+        self._require_lock()
         whole = {folder.partition("/part=")[0] for folder in kept}
         self.remove(SCRATCH)
         for name in tables:
@@ -258,24 +279,30 @@ class Store:
                 told = True
             time.sleep(pause)
             pause = min(pause * 1.5, 1.0)
+        self._held = held
         try:
             yield
         finally:
+            ours, self._held = self._is_ours(held), None
             if isinstance(held, bytes):
-                self._fs.rm_file(self._path(LOCK))
+                if ours:
+                    self._fs.rm_file(self._path(LOCK))
             else:
                 held.truncate(0)
                 held.close()
 
     def _try_lock(self) -> IO[Any] | bytes | None:
         """What has to be let go of later; None where another run holds the lock."""
-        me = f"process {os.getpid()} on {socket.gethostname()}".encode()
+        me = f"process {os.getpid()} on {socket.gethostname()}"
         if not self.is_local:
+            mine = f"{me} ({uuid.uuid4().hex[:8]})".encode()
             try:
-                self._fs.pipe_file(self._path(LOCK), me, mode="create")
-            except FileExistsError:
-                return None
-            return me
+                self._fs.pipe_file(self._path(LOCK), mine, mode="create")
+            except OSError:  # of which kind it is where there is one, each store decides
+                if self.exists(LOCK):
+                    return None
+                raise
+            return mine
         file = open(self._path(LOCK), "a+b")  # noqa: SIM115 - it stays open as long as the lock
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -283,9 +310,25 @@ class Store:
             file.close()
             return None
         file.truncate(0)
-        file.write(me)
+        file.write(me.encode())
         file.flush()
         return file
+
+    def _is_ours(self, held: IO[Any] | bytes) -> bool:
+        """Whether the lock is still the one that was taken."""
+        try:
+            if isinstance(held, bytes):
+                return bool(self._fs.cat_file(self._path(LOCK)) == held)
+            return os.path.samestat(os.fstat(held.fileno()), os.stat(self._path(LOCK)))
+        except FileNotFoundError:
+            return False
+
+    def _require_lock(self) -> None:
+        if self._held is not None and not self._is_ours(self._held):
+            raise LockLost(
+                f"The lock of the warehouse {self.url} was taken away from this run; another one may "
+                "write there. Nothing more was changed."
+            )
 
     def _holder(self) -> str:
         try:

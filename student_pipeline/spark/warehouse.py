@@ -42,6 +42,8 @@ class SparkWarehouse(dg.ConfigurableResource):
     _connection: SparkConnection | None = PrivateAttr(default=None)
     _held: ExitStack | None = PrivateAttr(default=None)
     _gave_up: str | None = PrivateAttr(default=None)
+    _had_session: bool = PrivateAttr(default=False)
+    _found: set[str] = PrivateAttr(default_factory=set)
 
     @contextmanager
     def yield_for_execution(self, context: InitResourceContext) -> Iterator["SparkWarehouse"]:
@@ -97,9 +99,18 @@ class SparkWarehouse(dg.ConfigurableResource):
                 held.enter_context(store.lock(self.lock_timeout_seconds, get_dagster_logger().info))
                 session.require_shared(opened, store)
                 self._connection = SparkConnection(opened, store)
-            except (session.ClusterUnreachable, StoreError, StoreBusy) as error:
+            except session.ClusterUnreachable as error:
+                if self._had_session:  # it went away in this run, and may come back
+                    raise session.ClusterLost(str(error)) from None
                 self._gave_up = str(error)
                 raise Failure(self._gave_up, allow_retries=False) from None
+            except (StoreError, StoreBusy) as error:
+                self._gave_up = str(error)
+                raise Failure(self._gave_up, allow_retries=False) from None
+            self._had_session = True
+            # What stood before the first change of this run may be read until it ends.
+            self._found |= self._connection.found
+            self._connection.found = self._found
             held.callback(self._connection.close)
             self._held = held.pop_all()
 

@@ -138,7 +138,7 @@ def _read(
     except Exception as error:
         taken.require_unchanged()  # what looked broken was perhaps only half there
         if isinstance(error, OSError):
-            raise FileRefused(f"The file can't be read: {error.strerror or error}.") from error
+            raise SourceChanged(f"{file.path} can't be read: {error.strerror or error}.") from error
         raise
     taken.require_unchanged()
     about |= {

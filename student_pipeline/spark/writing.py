@@ -83,8 +83,13 @@ def write(connection: SparkConnection, table: Table, incoming: str) -> Written:
     """Have the table hold what `incoming` yields.
 
     Raises:
-        SchemaMismatch: `incoming` lacks a declared column or has one that is not declared.
+        SchemaMismatch: `incoming` lacks a declared column or has one that is not declared, or the table
+            is one that only deliveries add to.
     """
+    if table.strategy != "merge":
+        raise strategies.SchemaMismatch(
+            f"On a cluster {table.full_name} takes deliveries alone; nothing was written."
+        )
     require_columns(connection, table, incoming)
     if table.quarantine:
         return replace_judged(connection, table, table.quarantine, incoming)

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from student_pipeline.spark.session import connect, end
+from student_pipeline.spark.session import connect, end, name_main
 from student_pipeline_tests.spark.servers import sail
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.session import SparkSession
+
+name_main()  # a process of pytest-xdist is another one without a file
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from datetime import date, datetime, timedelta, timezone
 from importlib.resources import files
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,6 @@ from sqlglot import exp
 from student_pipeline.spark.dialect import (
     CONFIGURATION,
     Untranslatable,
-    bound,
     macros,
     parsed,
     to_spark,
@@ -320,37 +318,6 @@ def test_a_name_is_quoted(cluster: SparkSession) -> None:
     name = 'a "b" `c`, d'
     query = f"select 1 as {sql.identifier(name)}"
     assert cluster.sql(to_spark(query)).toArrow().column_names == [name]
-
-
-def test_parameters_become_literals(cluster: SparkSession) -> None:
-    plus_2 = timezone(timedelta(hours=2))
-    values = [
-        "it's ?", 1, -2, 2.5, True, None,
-        date(2026, 5, 4), datetime(2026, 5, 4, 8, 0, 0, 5, plus_2),
-    ]  # fmt: skip
-    query = bound("select '?' as a, ?, ?, ?, ?, ?, ?, ?, ? -- ?", values)
-    found = cluster.sql(to_spark(query)).toArrow()
-    assert [column.to_pylist() for column in found] == [["?"], *([value] for value in values)]
-
-
-def test_parameters_are_taken_by_number() -> None:
-    assert bound("select $2 || $1 || $2", ["a", "b"]) == "select 'b' || 'a' || 'b'"
-
-
-@pytest.mark.parametrize(
-    ("statement", "values", "why"),
-    [
-        ("select ?, ?", ["a"], "Parameter 2 has no value: select ?, ?"),
-        ("select $3", ["a"], "Parameter 3 has no value"),
-        ("select ?", ["a", "b"], "2 values for 1 parameters"),
-        ("select ?", [b"a"], "A bytes is no parameter"),
-        ("select ?", [datetime(2026, 5, 4)], "A time without a zone is no parameter"),
-    ],
-)
-def test_parameters_that_do_not_fit(statement: str, values: list[object], why: str) -> None:
-    with pytest.raises(Untranslatable) as refused:
-        bound(statement, values)
-    assert why in str(refused.value)
 
 
 # --- what is refused ------------------------------------------------------------------------------

@@ -68,6 +68,10 @@ class ProgressHandler(logging.Handler):
         return None
 
 
+_SENTENCES = ("Failure", "ClusterLost", "ClusterError")
+"""The kinds of errors whose message is a sentence."""
+
+
 def cause(event: dg.DagsterEvent) -> str:
     """Why a step or a run failed, in its own words: one line, without a traceback."""
     error = getattr(event.event_specific_data, "error", None)
@@ -79,7 +83,7 @@ def cause(event: dg.DagsterEvent) -> str:
         return "It was interrupted."
     message = " ".join(error.message.split())
     # "dagster….Failure: " stands before the sentence of a Failure.
-    return message.partition(": ")[2] if error.cls_name == "Failure" else message
+    return message.partition(": ")[2] if error.cls_name in _SENTENCES else message
 
 
 def is_failed_check(event: dg.DagsterEvent) -> bool:

@@ -29,7 +29,6 @@ CONFIGURATION: Mapping[str, str] = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.ansi.enabled": "true",
     "spark.sql.caseSensitive": "false",
-    "spark.sql.parser.escapedStringLiterals": "false",
 }
 """The settings of a session under which the translated text means what it shall."""
 

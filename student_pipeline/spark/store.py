@@ -298,7 +298,9 @@ class Store:
             mine = f"{me} ({uuid.uuid4().hex[:8]})".encode()
             try:
                 self._fs.pipe_file(self._path(LOCK), mine, mode="create")
-            except OSError:  # of which kind it is where there is one, each store decides
+            except FileExistsError:
+                return None
+            except OSError:  # as some stores say the same
                 if self.exists(LOCK):
                     return None
                 raise

@@ -101,7 +101,7 @@ class SparkWarehouse(dg.ConfigurableResource):
                 self._connection = SparkConnection(opened, store)
             except session.ClusterUnreachable as error:
                 if self._had_session:  # it went away in this run, and may come back
-                    raise session.ClusterLost(str(error)) from None
+                    raise Failure(str(error)) from None
                 self._gave_up = str(error)
                 raise Failure(self._gave_up, allow_retries=False) from None
             except (StoreError, StoreBusy) as error:

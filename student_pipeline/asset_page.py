@@ -157,11 +157,12 @@ def _class_days(connection: duckdb.DuckDBPyConnection, table: Table) -> Page:
 
 def _student_summary(connection: duckdb.DuckDBPyConnection, table: Table) -> Page:
     bands = connection.execute(
-        "SELECT CASE WHEN attendance_rate IS NULL THEN 'no record' "
+        "SELECT band, active, chronic FROM (SELECT CASE WHEN attendance_rate IS NULL THEN 'no record' "
         "WHEN attendance_rate < 0.8 THEN 'below 80 %' WHEN attendance_rate < 0.9 THEN '80 to 90 %' "
         "WHEN attendance_rate < 0.95 THEN '90 to 95 %' ELSE '95 % and more' END AS band, "
-        "count(*), count(*) FILTER (WHERE is_chronically_absent) "
-        f"FROM {table.full_name} WHERE is_active GROUP BY band ORDER BY min(attendance_rate) NULLS LAST"
+        "count(*) AS active, count(*) FILTER (WHERE is_chronically_absent) AS chronic, "
+        f"min(attendance_rate) AS least FROM {table.full_name} WHERE is_active GROUP BY band) AS bands "
+        "ORDER BY least NULLS LAST"
     ).fetchall()
     if not bands:
         return {}

@@ -76,15 +76,26 @@ def require_warehouse() -> None:
         _require_file(Path(place))
 
 
-def _require_folder(place: str) -> None:
-    if not os.environ.get(REMOTE):
+def _remote() -> str:
+    """The address of the Spark Connect server.
+
+    Raises:
+        SettingsError: none is set, or it is no such address.
+    """
+    remote = os.environ.get(REMOTE)
+    if not remote:
         raise SettingsError(
             f"{REMOTE} is not set; with {ENGINE}={SPARK} it names the Spark Connect server, "
             "such as sc://spark.example.org:15002."
         )
     from student_pipeline.spark.remote import address
 
-    address(os.environ[REMOTE])
+    address(remote)
+    return remote
+
+
+def _require_folder(place: str) -> None:
+    _remote()
     if "://" in place:
         return
     folder = Path(place)
@@ -132,7 +143,7 @@ def copies(place: str, selects: Mapping[str, str]) -> Iterator[duckdb.DuckDBPyCo
     if name() == SPARK:
         from student_pipeline.spark.copies import copies as of_cluster
 
-        with of_cluster(place, os.environ.get(REMOTE, ""), selects) as copied:
+        with of_cluster(place, _remote(), selects) as copied:
             yield copied
         return
     from student_pipeline.warehouse.reading import copies as of_file
@@ -157,7 +168,7 @@ def opened(place: str, *, read_only: bool) -> Iterator[Engine]:
     if name() == SPARK:
         from student_pipeline.spark.moving import opened as of_cluster
 
-        with of_cluster(place, os.environ.get(REMOTE, ""), read_only=read_only) as engine:
+        with of_cluster(place, _remote(), read_only=read_only) as engine:
             yield engine
         return
     from student_pipeline.warehouse.moving import opened as of_file

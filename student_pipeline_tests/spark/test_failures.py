@@ -66,6 +66,14 @@ def test_no_server(school: Installation) -> None:
     assert catalog(school) is None
 
 
+@pytest.mark.parametrize("command", ["run", "status", "quarantine", "fingerprint"])
+def test_no_address(school: Installation, command: str) -> None:
+    outcome = school.command(command, **on_spark(school, ""))
+    assert outcome.status == 2
+    assert outcome.err.startswith("student-pipeline: SPARK_REMOTE is not set; with ")
+    assert len(outcome.err.splitlines()) == 1
+
+
 def test_another_kind_of_server(school: Installation) -> None:
     with http.server.ThreadingHTTPServer(
         ("127.0.0.1", 0), http.server.BaseHTTPRequestHandler

@@ -93,9 +93,14 @@ def test_old_versions_are_removed(
 def test_what_is_published_is_the_same(
     sample: tuple[Side, list[dg.ExecuteInProcessResult]], tmp_path: Path
 ) -> None:
-    side, _ = sample
+    side, (first, _) = sample
     duck = Side(tmp_path, side.landing)
-    assert duck.run(FIRST).success
+    result = duck.run(FIRST)
+    assert result.success
+    ours, theirs = pages(first), pages(result)
+    assert len(ours) == 11
+    assert set(ours["gold/student_performance_summary"]) == {"plot", "preview"}
+    assert ours == theirs
     for name in ("class_daily_performance", "student_performance_summary"):
         ours, theirs = (
             _rows(folder / "published" / f"{name}.parquet") for folder in (side.folder, duck.folder)
@@ -105,6 +110,20 @@ def test_what_is_published_is_the_same(
         assert (side.folder / csv).read_bytes() == (duck.folder / csv).read_bytes()
     assert (side.folder / "published" / "gold.duckdb").exists()
     assert (side.folder / "published" / "report.html").read_text().rstrip().endswith("</html>")
+
+
+def pages(result: dg.ExecuteInProcessResult) -> dict[str, dict[str, Any]]:
+    """Table -> what its page in the UI shows beside numbers."""
+    found = {}
+    for event in result.all_events:
+        if event.is_step_materialization and event.asset_key:
+            metadata = event.step_materialization_data.materialization.metadata
+            name = event.asset_key.to_user_string()
+            if not name.startswith("published"):
+                found[name] = {
+                    key: metadata[key].value for key in ("plot", "preview") if key in metadata
+                }
+    return found
 
 
 def _rows(file: Path) -> list[tuple[Any, ...]]:

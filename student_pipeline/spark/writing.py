@@ -99,13 +99,7 @@ def write(connection: SparkConnection, table: Table, incoming: str) -> Written:
 def replace(connection: SparkConnection, table: Table, incoming: str) -> Written:
     """The table holds what `incoming` yields."""
     before = _count(connection, table)
-    folders = connection.write(
-        table,
-        f"SELECT {connection.cast(table.columns)}, {_label(table)} AS part "
-        f"FROM ({incoming}) AS incoming",
-        by_label=True,
-    )
-    connection.set_parts(table, {label: (folder,) for label, folder in folders.items()})
+    _write_all(connection, table, incoming)
     return Written(added=_count(connection, table), removed=before)
 
 
@@ -266,7 +260,7 @@ def _find_what_stands(
         from_=quarantine.full_name, where=f"clean({raw_id}) IN (SELECT id FROM fresh_ids)"
     )
     if dim in followed:
-        moved = _moved_students(followed[dim])
+        moved = state.moved_students(followed[dim], KEYS_CHANGED.full_name)
         connection.keep("moved", moved)
         stands += (
             f" UNION SELECT * FROM {table.full_name} "
@@ -280,23 +274,6 @@ def _find_what_stands(
         once_more += f" UNION {arrived}"
     connection.keep("removed", stands)
     connection.keep("readmitted", once_more)
-
-
-def _moved_students(since: int) -> str:
-    """The SELECT of the students that are in another class than at that position."""
-    return (
-        f"SELECT student_id FROM ({_changes({tables.DIM_STUDENT.full_name: since})}) AS change "
-        "GROUP BY student_id HAVING count(DISTINCT class_id) > 1"
-    )
-
-
-def _changes(since: dict[str, int]) -> str:
-    """The SELECT of the keys that changed in these tables above these positions."""
-    above = " OR ".join(
-        f"(table_name = {sql.literal(name)} AND position > {where})"
-        for name, where in since.items()
-    )
-    return f"SELECT * FROM {KEYS_CHANGED.full_name} WHERE {above or 'false'}"
 
 
 def _judge_again(
@@ -424,7 +401,7 @@ def _merge_groups(
     months; of another one everything is, for its groups have rows in all months.
     """
     key = sql.names(table.key)
-    connection.keep("changed", _changes(followed))
+    connection.keep("changed", state.changes(followed, KEYS_CHANGED.full_name))
     if table.date:
         same = " AND ".join(f"stored.{name} = affected.{name}" for name in table.key)
         affected = (

@@ -74,19 +74,23 @@ def follow(
     )
 
 
-def changes(since: Mapping[str, int]) -> str:
-    """The SELECT of what changed in these tables above these positions."""
+def changes(since: Mapping[str, int], among: str = "ops.changes") -> str:
+    """The SELECT of what changed in these tables above these positions.
+
+    Args:
+        among: the table of changes.
+    """
     above = " OR ".join(
         f"(table_name = {sql.literal(name)} AND position > {where})"
         for name, where in since.items()
     )
-    return f"SELECT * FROM ops.changes WHERE {above or 'false'}"
+    return f"SELECT * FROM {among} WHERE {above or 'false'}"
 
 
-def moved_students(since: int) -> str:
+def moved_students(since: int, among: str = "ops.changes") -> str:
     """The SELECT of the students that are in another class than at that position."""
     return (
-        f"SELECT student_id FROM ({changes({'silver.dim_student': since})}) AS change "
+        f"SELECT student_id FROM ({changes({'silver.dim_student': since}, among)}) AS change "
         "GROUP BY student_id HAVING count(DISTINCT class_id) > 1"
     )
 

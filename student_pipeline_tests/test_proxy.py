@@ -211,6 +211,7 @@ def test_runs_can_be_followed_through_the_websocket(proxy: Proxy) -> None:
         ssl=proxy.trust,
         subprotocols=["graphql-ws"],
         additional_headers={"Authorization": CREDENTIALS},
+        open_timeout=PLENTY_OF_SECONDS,
     ) as socket_:
         socket_.send(json.dumps({"type": "connection_init"}))
         assert json.loads(socket_.recv(timeout=60)) == {"type": "connection_ack"}

@@ -174,6 +174,19 @@ def test_the_commands_use_the_engine_of_the_settings(
     assert f"The warehouse {home} is not empty: it holds bronze.students" in capsys.readouterr().err
 
 
+def test_the_quarantine_of_a_cluster_is_shown(
+    home: str, school: School, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = {}
+    for engine, place in (("spark", home), ("duckdb", str(school.warehouse))):
+        monkeypatch.setenv("STUDENT_PIPELINE_ENGINE", engine)
+        monkeypatch.setenv("STUDENT_PIPELINE_WAREHOUSE", place)
+        assert main(["quarantine"]) == 0
+        shown[engine] = capsys.readouterr().out
+    assert shown["spark"] == shown["duckdb"]
+    assert "in quarantine" in shown["spark"]
+
+
 def test_what_keeps_a_transfer_on_spark_from_working_is_told(
     home: str,
     spark_remote: str,
@@ -191,8 +204,12 @@ def test_what_keeps_a_transfer_on_spark_from_working_is_told(
     monkeypatch.setenv("SPARK_REMOTE", "sc://127.0.0.1:1")
     assert main(["fingerprint"]) == 1
     assert "there is no Spark Connect server on 127.0.0.1:1" in capsys.readouterr().err
+    assert main(["quarantine"]) == 1
+    assert "there is no Spark Connect server on 127.0.0.1:1" in capsys.readouterr().err
     monkeypatch.setenv("STUDENT_PIPELINE_WAREHOUSE", str(tmp_path / "none"))
     assert main(["fingerprint"]) == 2
+    assert f"There is no warehouse {tmp_path}/none yet" in capsys.readouterr().err
+    assert main(["quarantine"]) == 2
     assert f"There is no warehouse {tmp_path}/none yet" in capsys.readouterr().err
 
 

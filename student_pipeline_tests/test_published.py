@@ -552,13 +552,19 @@ def test_a_kill_while_publishing_leaves_whole_files(
     os.utime(copy.published / "gold.duckdb")  # somebody touched it, so all are written again
     chance = random.Random(20260630)
     seen_drafts = 0
-    for _ in range(12):
+    for number in range(12):
         publisher.stdin.write("go\n")
         publisher.stdin.flush()
         child = int(publisher.stdout.readline())
-        time.sleep(0.05 + 0.25 * chance.random())
+        if number % 2:  # at any instant, else while files are written or soon after
+            time.sleep(0.05)
+        else:
+            while not any(copy.published.glob(".*.tmp")):
+                assert publisher.poll() is None
+                time.sleep(0.001)
+        time.sleep(0.25 * chance.random() ** 2)
         os.kill(child, signal.SIGKILL)
-        seen_drafts += any(name.endswith(".tmp") for name in content(copy))
+        seen_drafts += any(copy.published.glob(".*.tmp"))
         _assert_whole(copy, expected)
     assert seen_drafts, "no kill came while files were written"
     publisher.stdin.write("end\n")

@@ -46,7 +46,7 @@ FORMS = _names(
 """What may stand in a query beside functions, as sqlglot names it."""
 
 FUNCTIONS = _names(
-    "Abs Coalesce Count DateDiff Floor Greatest Lag Least Length MD5 Max Median Min Nullif "
+    "Abs Coalesce Count CountIf DateDiff Floor Greatest Lag Least Length MD5 Max Median Min Nullif "
     "Pad RegexpExtract RegexpLike RegexpReplace Replace RowNumber SplitPart Substring Sum Translate "
     "Trim UnixDate Upper"
 )

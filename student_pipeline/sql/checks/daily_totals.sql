@@ -9,8 +9,8 @@ with gold as (
 
 attendance as (
     select
-        count(*) filter (where is_present) as present,
-        count(*) filter (where not is_present) as absent
+        count_if(is_present) as present,
+        count_if(not is_present) as absent
     from $fact_attend
     where counts_for_day
 ),

@@ -2,4 +2,4 @@
 select student_id || ' on ' || cast(attend_date as varchar) as key
 from $fact_attend
 group by student_id, attend_date
-having count(*) filter (where counts_for_day) <> 1
+having count_if(counts_for_day) <> 1

@@ -13,8 +13,8 @@ attendance as (
         class_id,
         attend_date as date,
         count(*) as students_with_attendance,
-        count(*) filter (where is_present) as present_count,
-        count(*) filter (where not is_present) as absent_count
+        count_if(is_present) as present_count,
+        count_if(not is_present) as absent_count
     from $fact_attend
     where counts_for_day
     group by class_id, attend_date

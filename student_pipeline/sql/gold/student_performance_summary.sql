@@ -3,10 +3,10 @@ with attendance as (
     select
         student_id,
         count(*) as total_attendance_days,
-        count(*) filter (where is_present) as present_days,
-        count(*) filter (where not is_present) as absent_days,
-        count(*) filter (where status = 'LATE') as late_days,
-        count(*) filter (where status = 'EXCUSED') as excused_days
+        count_if(is_present) as present_days,
+        count_if(not is_present) as absent_days,
+        count_if(status = 'LATE') as late_days,
+        count_if(status = 'EXCUSED') as excused_days
     from $fact_attend
     where counts_for_day
     group by student_id

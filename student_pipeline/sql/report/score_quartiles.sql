@@ -6,7 +6,6 @@ with groups as (
         class_id,
         '' as subject,
         student_id,
-        assess_id,
         score_pct
     from $fact_assess
     where assess_date >= cast('$since' as date)
@@ -15,7 +14,6 @@ with groups as (
         class_id,
         subject,
         student_id,
-        assess_id,
         score_pct
     from $fact_assess
     where assess_date >= cast('$since' as date)
@@ -27,7 +25,7 @@ ranked as (
         subject,
         student_id,
         score_pct,
-        row_number() over (partition by class_id, subject order by score_pct asc, assess_id asc) as place,
+        row_number() over (partition by class_id, subject order by score_pct asc) as place,
         count(*) over (partition by class_id, subject) as scores
     from groups
 )

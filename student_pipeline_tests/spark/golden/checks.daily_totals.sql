@@ -7,10 +7,8 @@ WITH gold AS (
   FROM gold.class_daily_performance
 ), attendance AS (
   SELECT
-    COUNT(*) FILTER(WHERE
-      is_present) AS present,
-    COUNT(*) FILTER(WHERE
-      NOT is_present) AS absent
+    COUNT_IF(is_present) AS present,
+    COUNT_IF(NOT is_present) AS absent
   FROM silver.fact_attend
   WHERE
     counts_for_day

@@ -6,5 +6,4 @@ GROUP BY
   student_id,
   attend_date
 HAVING
-  COUNT(*) FILTER(WHERE
-    counts_for_day) <> 1
+  COUNT_IF(counts_for_day) <> 1

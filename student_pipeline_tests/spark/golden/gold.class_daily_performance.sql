@@ -13,10 +13,8 @@ WITH classes AS (
     class_id,
     attend_date AS date,
     COUNT(*) AS students_with_attendance,
-    COUNT(*) FILTER(WHERE
-      is_present) AS present_count,
-    COUNT(*) FILTER(WHERE
-      NOT is_present) AS absent_count
+    COUNT_IF(is_present) AS present_count,
+    COUNT_IF(NOT is_present) AS absent_count
   FROM silver.fact_attend
   WHERE
     counts_for_day

@@ -3,14 +3,10 @@ WITH attendance AS (
   SELECT
     student_id,
     COUNT(*) AS total_attendance_days,
-    COUNT(*) FILTER(WHERE
-      is_present) AS present_days,
-    COUNT(*) FILTER(WHERE
-      NOT is_present) AS absent_days,
-    COUNT(*) FILTER(WHERE
-      status = 'LATE') AS late_days,
-    COUNT(*) FILTER(WHERE
-      status = 'EXCUSED') AS excused_days
+    COUNT_IF(is_present) AS present_days,
+    COUNT_IF(NOT is_present) AS absent_days,
+    COUNT_IF(status = 'LATE') AS late_days,
+    COUNT_IF(status = 'EXCUSED') AS excused_days
   FROM silver.fact_attend
   WHERE
     counts_for_day

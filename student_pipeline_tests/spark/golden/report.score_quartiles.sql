@@ -6,7 +6,6 @@ WITH groups AS (
     class_id,
     '' AS subject,
     student_id,
-    assess_id,
     score_pct
   FROM silver.fact_assess
   WHERE
@@ -16,7 +15,6 @@ WITH groups AS (
     class_id,
     subject,
     student_id,
-    assess_id,
     score_pct
   FROM silver.fact_assess
   WHERE
@@ -27,7 +25,7 @@ WITH groups AS (
     subject,
     student_id,
     score_pct,
-    ROW_NUMBER() OVER (PARTITION BY class_id, subject ORDER BY score_pct ASC NULLS LAST, assess_id ASC NULLS LAST) AS place,
+    ROW_NUMBER() OVER (PARTITION BY class_id, subject ORDER BY score_pct ASC NULLS LAST) AS place,
     COUNT(*) OVER (PARTITION BY class_id, subject) AS scores
   FROM groups
 )

@@ -45,7 +45,7 @@ class Warehouse(DuckDBResource):
     """
 
     memory_limit: str = Field(
-        default="1800MB", description="DuckDB's memory limit; what does not fit goes to disk."
+        default="1300MB", description="DuckDB's memory limit; what does not fit goes to disk."
     )
     lock_timeout_seconds: float = Field(
         default=1800,
@@ -170,7 +170,7 @@ def connect(
     path: Path,
     *,
     timeout_seconds: float = 0,
-    memory_limit: str = "1800MB",
+    memory_limit: str = "1300MB",
     tell: Callable[[str], object] = lambda message: None,
     read_only: bool = False,
 ) -> duckdb.DuckDBPyConnection:

@@ -59,7 +59,7 @@ class Side:
     folder: Path
     landing: Path
     remote: str = ""
-    memory_limit: str = "1800MB"
+    memory_limit: str = "1300MB"
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -199,8 +199,6 @@ def connect(
         connection.execute("SET autoinstall_known_extensions = false")
         # DuckDB tries it on every text that it stores, and takes another way for texts as short.
         connection.execute("SET disabled_compression_methods = 'zstd'")
-        # What a day writes goes from the log into the file once, at the end, not in every step.
-        connection.execute("SET checkpoint_threshold = '256MB'")
         connection.execute(sql.macros())
         if not read_only:
             for schema in SCHEMAS:

@@ -120,8 +120,12 @@ def publish_all(
                     seconds = report()
                 else:
                     # Both at once: neither keeps all cores busy by itself.
-                    with warehouse.copied(tables.GOLD) as copied, ThreadPoolExecutor(1) as beside:
-                        written = beside.submit(_write_tables, copied.cursor(), drafts, rules)
+                    with (
+                        warehouse.copied(tables.GOLD) as copied,
+                        copied.cursor() as cursor,
+                        ThreadPoolExecutor(1) as beside,
+                    ):
+                        written = beside.submit(_write_tables, cursor, drafts, rules)
                         seconds = report() | written.result()
                     # What somebody wrote into the old copy does not belong to the new one.
                     (publish.folder / "gold.duckdb.wal").unlink(missing_ok=True)

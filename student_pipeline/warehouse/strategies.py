@@ -206,8 +206,13 @@ def _append(connection: duckdb.DuckDBPyConnection, table: Table, incoming: str) 
     ensure_table(connection, table)
     before = count(connection, table)
     identity = sql.names(_identity(table))
-    twins = f"SELECT hash({identity}) FROM ({incoming}) AS incoming GROUP BY 1 HAVING count(*) > 1"
-    # Twins share a hash; only the few rows whose hash stands twice are compared in full.
+    # Twins share a hash; only the few rows whose hash stands twice are compared in full. Sorted hashes
+    # show that faster than counted ones.
+    twins = (
+        "SELECT number FROM (SELECT number, lag(number) OVER (ORDER BY number) AS before "
+        f"FROM (SELECT hash({identity}) AS number FROM ({incoming}) AS incoming)) "
+        "WHERE number = before"
+    )
     repeated = (
         f"SELECT _source_row FROM (SELECT _source_row, row_number() OVER "
         f"(PARTITION BY {identity} ORDER BY _source_row) AS copy FROM ({incoming}) AS incoming "

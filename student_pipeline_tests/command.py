@@ -2,13 +2,11 @@
 
 import os
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,12 +100,17 @@ class Installation:
 
     def start(self, *arguments: str, nohup: bool = False) -> "subprocess.Popen[str]":
         """Start `student-pipeline` as a terminal does, or as `nohup` if that is asked for."""
-        hangup = signal.SIG_IGN if nohup else signal.SIG_DFL  # whatever the tests were started by
+        hangup = "SIG_IGN" if nohup else "SIG_DFL"  # whatever the tests were started by
+        # Not by `preexec_fn`: a forked copy of the tests dies where gRPC's threads are in them.
+        words = [sys.executable, "-m", "student_pipeline.cli", *arguments]
+        start = (
+            f"import os, signal; signal.signal(signal.SIGHUP, signal.{hangup}); "
+            f"os.execv({sys.executable!r}, {words!r})"
+        )
         return subprocess.Popen(
-            [sys.executable, "-m", "student_pipeline.cli", *arguments],
+            [sys.executable, "-c", start],
             cwd=self.folder,
             env=self.environment(),
-            preexec_fn=partial(signal.signal, signal.SIGHUP, hangup),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             encoding="utf-8",

@@ -29,7 +29,7 @@ from student_pipeline.warehouse.connection import (
     sentence_of,
     tried_again_if_it_can_pass,
 )
-from student_pipeline.warehouse.strategies import stored_columns
+from student_pipeline.warehouse.strategies import count, stored_columns
 
 MOST_KEYS = 10
 """A failed check names up to this many keys."""
@@ -314,16 +314,11 @@ def _state(around: Surroundings, table: Table) -> tuple[int, int | None, bool, s
     return row
 
 
-def _count(around: Surroundings, table: Table) -> int:
-    row = around.connection.execute(f"SELECT count(*) FROM {table.full_name}").fetchone()
-    return row[0] if row else 0
-
-
 def _not_empty(table: Table) -> Callable[[Surroundings], Finding]:
     """`dim_student` must have rows; another table must not have lost them all."""
 
     def find(around: Surroundings) -> Finding:
-        rows = _count(around, table)
+        rows = count(around.connection, table)
         if rows:
             return Finding(True, f"{rows:,} rows.", {"rows": rows})
         if table is tables.BRONZE_STUDENTS and not _has_files(around):
@@ -396,13 +391,15 @@ def _no_offenders(around: Surroundings, query: str, good: str, bad: tuple[str, s
     Args:
         bad: what to say behind the number 1, and behind any other.
     """
-    rows = around.connection.execute(
-        "SELECT count(*) OVER () AS number, coalesce(key, 'null') AS named "
-        f"FROM ({query}) AS offenders ORDER BY named LIMIT {MOST_KEYS}"
-    ).fetchall()
-    if not rows:
+    # Counted first, which all cores do together; a window over the offenders is one core's work.
+    number = sql.scalar(around.connection, f"SELECT count(*) FROM ({query}) AS offenders")
+    if not number:
         return Finding(True, good)
-    number, keys = rows[0][0], [key for _, key in rows]
+    found = around.connection.execute(
+        f"SELECT coalesce(key, 'null') AS named FROM ({query}) AS offenders "
+        f"ORDER BY named LIMIT {MOST_KEYS}"
+    ).fetchall()
+    keys = [key for (key,) in found]
     sentence = f"{number:,} {bad[number > 1]}. {_named(keys)}"
     return Finding(False, sentence, {"offenders": number, "keys": keys})
 

@@ -1,28 +1,42 @@
 -- One row per attendance record: its latest version, typed, judged, with the student's class.
-with cleaned as (
+-- A day, or a status, is written the same way in very many rows: each way is read once, then looked up.
+with days as (
     select
-        _load_id,
-        _source_row,
-        _ingested_at,
-        clean(attend_id) as attend_id,
-        clean(student_id) as student_id,
-        clean(date) as date,
-        clean(status) as status,
-        clean(created_at) as created_at
+        date,
+        calendar_date(clean(date)) as attend_date
     from $attendance
+    group by date
+),
+
+words as (
+    select
+        status,
+        upper_case(clean(status)) as word
+    from $attendance
+    group by status
+),
+
+statuses as (
+    select
+        words.status,
+        vocabulary.meaning
+    from words
+    inner join $statuses as vocabulary on words.word = vocabulary.word
 ),
 
 typed as (
     select
-        _load_id,
-        _source_row,
-        _ingested_at,
-        attend_id,
-        student_id,
-        calendar_date(date) as attend_date,
-        upper_case(status) as status_word,
-        instant(created_at) as created_at
-    from cleaned
+        record._load_id,
+        record._source_row,
+        record._ingested_at,
+        clean(record.attend_id) as attend_id,
+        clean(record.student_id) as student_id,
+        days.attend_date,
+        statuses.meaning as status,
+        instant(clean(record.created_at)) as created_at
+    from $attendance as record
+    left join days on record.date = days.date
+    left join statuses on record.status = statuses.status
 ),
 
 versions as (
@@ -45,7 +59,6 @@ judged as (
     select
         latest.*,
         student.class_id,
-        vocabulary.meaning as status,
         case
             when latest.attend_id is null then 'missing_id'
             when latest.student_id is null then 'missing_student_id'
@@ -55,11 +68,10 @@ judged as (
                 latest.attend_date < cast('$earliest_date' as date)
                 or date_diff('day', cast(latest._ingested_at as date), latest.attend_date) > 1
                 then 'date_out_of_range'
-            when vocabulary.meaning is null then 'unknown_status'
+            when latest.status is null then 'unknown_status'
         end as reason
     from latest
     left join $dim_student as student on latest.student_id = student.student_id
-    left join $statuses as vocabulary on latest.status_word = vocabulary.word
 ),
 
 -- The record that counts for its student and day: the latest, then a present one, then the greatest id.

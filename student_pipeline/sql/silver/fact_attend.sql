@@ -1,17 +1,24 @@
 -- One row per attendance record: its latest version, typed, judged, with the student's class.
--- A day, or a status, is written the same way in very many rows: each way is read once, then looked up.
-with days as (
+-- A date, or a status, is written the same way in very many rows: each way is read once, then looked up.
+with dates as (
     select
         date,
-        calendar_date(clean(date)) as attend_date
+        clean(date) as cleaned
     from $attendance
     group by date
+),
+
+days as (
+    select
+        date,
+        calendar_date(cleaned) as attend_date
+    from dates
 ),
 
 words as (
     select
         status,
-        upper_case(clean(status)) as word
+        clean(status) as cleaned
     from $attendance
     group by status
 ),
@@ -21,22 +28,35 @@ statuses as (
         words.status,
         vocabulary.meaning
     from words
-    inner join $statuses as vocabulary on words.word = vocabulary.word
+    inner join $statuses as vocabulary on upper_case(words.cleaned) = vocabulary.word
+),
+
+cleaned as (
+    select
+        _load_id,
+        _source_row,
+        _ingested_at,
+        clean(attend_id) as attend_id,
+        clean(student_id) as student_id,
+        date,
+        status,
+        clean(created_at) as created_at
+    from $attendance
 ),
 
 typed as (
     select
-        record._load_id,
-        record._source_row,
-        record._ingested_at,
-        clean(record.attend_id) as attend_id,
-        clean(record.student_id) as student_id,
+        cleaned._load_id,
+        cleaned._source_row,
+        cleaned._ingested_at,
+        cleaned.attend_id,
+        cleaned.student_id,
         days.attend_date,
         statuses.meaning as status,
-        instant(clean(record.created_at)) as created_at
-    from $attendance as record
-    left join days on record.date = days.date
-    left join statuses on record.status = statuses.status
+        instant(cleaned.created_at) as created_at
+    from cleaned
+    left join days on cleaned.date = days.date
+    left join statuses on cleaned.status = statuses.status
 ),
 
 versions as (

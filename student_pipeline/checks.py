@@ -391,15 +391,16 @@ def _no_offenders(around: Surroundings, query: str, good: str, bad: tuple[str, s
     Args:
         bad: what to say behind the number 1, and behind any other.
     """
-    # Counted first, which all cores do together; a window over the offenders is one core's work.
-    number = sql.scalar(around.connection, f"SELECT count(*) FROM ({query}) AS offenders")
-    if not number:
-        return Finding(True, good)
     found = around.connection.execute(
         f"SELECT coalesce(key, 'null') AS named FROM ({query}) AS offenders "
-        f"ORDER BY named LIMIT {MOST_KEYS}"
+        f"ORDER BY named LIMIT {MOST_KEYS + 1}"
     ).fetchall()
-    keys = [key for (key,) in found]
+    if not found:
+        return Finding(True, good)
+    number = len(found)
+    if number > MOST_KEYS:
+        number = sql.scalar(around.connection, f"SELECT count(*) FROM ({query}) AS offenders")
+    keys = [key for (key,) in found[:MOST_KEYS]]
     sentence = f"{number:,} {bad[number > 1]}. {_named(keys)}"
     return Finding(False, sentence, {"offenders": number, "keys": keys})
 

@@ -40,9 +40,6 @@ _UNUSUAL_JSON = (
 )
 _MOST_KEY_SETS = 100
 
-_OBJECTS = "json_objects"
-"""Temporary table: the records of a JSON file as they stand there."""
-
 
 def stage_csv(
     connection: duckdb.DuckDBPyConnection,
@@ -130,13 +127,21 @@ def stage_json(
     matcher: HeaderMatcher,
 ) -> bool:
     """Fill the staging table from flat records; False where the file has to be read exactly."""
+    kind = "array" if shape == "array" else "newline_delimited"
+    records = (
+        f"read_json_objects({sql.literal(str(path))}, format = '{kind}', compression = 'none', "
+        f"hive_partitioning = false, maximum_object_size = {MAX_RECORD_CHARS})"
+    )
     try:
         with connection.cursor() as cursor:
-            _read_objects(cursor, path, shape)
+            looked_at = records
+            if shape == "array":  # which one core reads, while all cores look at a table
+                cursor.execute(f"CREATE TEMP TABLE objects AS SELECT json FROM {records}")
+                looked_at = "objects"
             key_sets = cursor.execute(
                 "SELECT DISTINCT json_keys(json), json_type(json) <> 'OBJECT' "
                 f"OR regexp_matches(json::VARCHAR, {sql.literal(_UNUSUAL_JSON)}) "
-                f"FROM {_OBJECTS} LIMIT {_MOST_KEY_SETS + 1}"
+                f"FROM {looked_at} LIMIT {_MOST_KEY_SETS + 1}"
             ).fetchall()
     except (duckdb.Error, UnicodeDecodeError):  # the second: of its message
         return False
@@ -154,23 +159,11 @@ def stage_json(
     extra = _extra_object(
         (name, f"json_extract(json, {sql.literal(_json_path(name))})::VARCHAR") for name in extras
     )
-    _read_objects(connection, path, shape)
     connection.execute(
         f"INSERT INTO {rows} SELECT {', '.join(picked)}, {extra} FROM "
-        f"(SELECT json, from_json(json, {sql.literal(structure)}) AS v FROM {_OBJECTS}) AS r"
+        f"(SELECT json, from_json(json, {sql.literal(structure)}) AS v FROM {records}) AS r"
     )
-    connection.execute(f"DROP TABLE {_OBJECTS}")
     return True
-
-
-def _read_objects(connection: duckdb.DuckDBPyConnection, path: Path, shape: Shape) -> None:
-    """Put a file's records into a temporary table: one core reads an array, all look at a table."""
-    kind = "array" if shape == "array" else "newline_delimited"
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE {_OBJECTS} AS SELECT json FROM read_json_objects("
-        f"{sql.literal(str(path))}, format = '{kind}', compression = 'none', "
-        f"hive_partitioning = false, maximum_object_size = {MAX_RECORD_CHARS})"
-    )
 
 
 def stage_parquet(

@@ -1,62 +1,28 @@
 -- One row per attendance record: its latest version, typed, judged, with the student's class.
--- A date, or a status, is written the same way in very many rows: each way is read once, then looked up.
-with dates as (
-    select
-        date,
-        clean(date) as cleaned
-    from $attendance
-    group by date
-),
-
-days as (
-    select
-        date,
-        calendar_date(cleaned) as attend_date
-    from dates
-),
-
-words as (
-    select
-        status,
-        clean(status) as cleaned
-    from $attendance
-    group by status
-),
-
-statuses as (
-    select
-        words.status,
-        vocabulary.meaning
-    from words
-    inner join $statuses as vocabulary on upper_case(words.cleaned) = vocabulary.word
-),
-
-cleaned as (
+with cleaned as (
     select
         _load_id,
         _source_row,
         _ingested_at,
         clean(attend_id) as attend_id,
         clean(student_id) as student_id,
-        date,
-        status,
+        clean(date) as date,
+        clean(status) as status,
         clean(created_at) as created_at
     from $attendance
 ),
 
 typed as (
     select
-        cleaned._load_id,
-        cleaned._source_row,
-        cleaned._ingested_at,
-        cleaned.attend_id,
-        cleaned.student_id,
-        days.attend_date,
-        statuses.meaning as status,
-        instant(cleaned.created_at) as created_at
+        _load_id,
+        _source_row,
+        _ingested_at,
+        attend_id,
+        student_id,
+        calendar_date(date) as attend_date,
+        upper_case(status) as status_word,
+        instant(created_at) as created_at
     from cleaned
-    left join days on cleaned.date = days.date
-    left join statuses on cleaned.status = statuses.status
 ),
 
 versions as (
@@ -79,6 +45,7 @@ judged as (
     select
         latest.*,
         student.class_id,
+        vocabulary.meaning as status,
         case
             when latest.attend_id is null then 'missing_id'
             when latest.student_id is null then 'missing_student_id'
@@ -88,10 +55,11 @@ judged as (
                 latest.attend_date < cast('$earliest_date' as date)
                 or date_diff('day', cast(latest._ingested_at as date), latest.attend_date) > 1
                 then 'date_out_of_range'
-            when latest.status is null then 'unknown_status'
+            when vocabulary.meaning is null then 'unknown_status'
         end as reason
     from latest
     left join $dim_student as student on latest.student_id = student.student_id
+    left join $statuses as vocabulary on latest.status_word = vocabulary.word
 ),
 
 -- The record that counts for its student and day: the latest, then a present one, then the greatest id.

@@ -620,6 +620,18 @@ def test_a_failed_check_counts_all_and_names_ten(after: School, name: str) -> No
     assert found.metadata["keys"].value == keys
 
 
+@pytest.mark.parametrize("number", [10, 11])
+def test_ten_keys_are_all_there_are_or_the_first(after: School, number: int) -> None:
+    name = "bronze/students: still_in_roster"
+    after.write(f"DELETE FROM ops.latest_roster WHERE student_id <= 'S{number}'")
+    found = look(after, name).found[name]
+    assert found.description.startswith(f"{number} students are not in the roster")
+    assert found.description.endswith(
+        "Among them: S01, S02, S03, S04, S05, S06, S07, S08, S09, S10."
+    )
+    assert found.metadata["offenders"].value == number
+
+
 def test_columns_in_another_order_are_not_as_declared(after: School) -> None:
     columns = "class_id, student_id, * EXCLUDE (class_id, student_id)"
     after.write(

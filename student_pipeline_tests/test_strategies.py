@@ -170,12 +170,14 @@ def test_append_is_what_a_set_of_rows_would_be(
     pick = random.Random(seed)
     loads = Loads(warehouse, ATTENDANCE)
     expected: dict[tuple[Any, ...], tuple[int, int]] = {}
-    for load in range(1, 6):
+    moments = ["2025-12-31T08:00:00Z", "2026-01-01", "2026-01-02", "1/2/2026", None]
+    for load in range(1, 11):
+        in_this_load = pick.sample(moments, pick.randrange(1, 6))
         rows = [
             {
                 "attend_id": pick.choice(["1", "2", None]),
                 "status": pick.choice(["P", "p", None]),
-                "created_at": pick.choice(["2026-01-01", None]),
+                "created_at": pick.choice(in_this_load),
                 "_extra": pick.choice(['{"a": 1}', None]),
             }
             for _ in range(pick.randrange(8))

@@ -150,6 +150,23 @@ def test_a_name_that_changes_touches_neither_facts_nor_gold(after: School) -> No
         assert written[name]["rows_added"].value == 0, name
 
 
+def test_what_is_refused_again_stands_in_the_quarantine_once_where_others_compete(
+    after: School,
+) -> None:
+    after.deliver("attendance_2.csv", attendance("Q1,S98,in June,P,"))
+    assert how(after.run())["silver.fact_attend"] == "merged"
+    refused = "SELECT attend_id, reason FROM quarantine.attendance WHERE student_id = 'S98'"
+    assert after.query(refused) == [("Q1", "unknown_student")]
+    after.deliver("students_2.csv", roster("S98,Canary 98,5A,5,active"))
+    after.deliver("attendance_3.csv", attendance("R1,S01,2026-06-26,L,2026-06-30T08:00:00Z"))
+    assert how(after.run())["silver.fact_attend"] == "merged"
+    assert after.query(refused) == [("Q1", "invalid_date")]
+    assert after.query(
+        "SELECT attend_id FROM silver.fact_attend "
+        "WHERE student_id = 'S01' AND attend_date = '2026-06-26' AND counts_for_day"
+    ) == [("R1",)]
+
+
 def test_so_much_that_a_rebuild_is_no_more_work(
     after: School, monkeypatch: pytest.MonkeyPatch
 ) -> None:

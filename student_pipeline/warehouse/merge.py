@@ -25,11 +25,10 @@ _TEMPORARY = (
     "removed",
     "readmitted",
     "incoming",
+    "stood",
     "judged",
-    "changed",
     "affected",
     "renewed",
-    "merged",
 )
 
 
@@ -203,12 +202,21 @@ def _rows_at(table: Table, places: str) -> str:
 
 
 def _fetch_what_stands(connection: duckdb.DuckDBPyConnection, bronze: Table) -> None:
-    """Add to `incoming` the bronze rows of what stood, unless they are there."""
+    """Add to `incoming` the bronze rows of what stood, unless they are there.
+
+    A comparison of one number leaves few rows of a large load for that of both.
+    """
+    _make(
+        connection,
+        "stood",
+        "SELECT _load_id, _source_row FROM removed UNION ALL "
+        "SELECT _load_id, _source_row FROM readmitted "
+        "EXCEPT SELECT _load_id, _source_row FROM incoming",
+    )
     places = (
-        f"SELECT stored.rowid FROM {bronze.full_name} AS stored "
-        "SEMI JOIN (SELECT _load_id, _source_row FROM removed UNION ALL "
-        "SELECT _load_id, _source_row FROM readmitted) AS stood USING (_load_id, _source_row) "
-        "ANTI JOIN incoming USING (_load_id, _source_row)"
+        f"SELECT rowid FROM {bronze.full_name} "
+        "WHERE _source_row IN (SELECT _source_row FROM stood) "
+        "AND (_load_id, _source_row) IN (FROM stood)"
     )
     connection.execute(
         f"INSERT INTO incoming SELECT * FROM {bronze.full_name} WHERE rowid IN ({places})"
@@ -216,12 +224,19 @@ def _fetch_what_stands(connection: duckdb.DuckDBPyConnection, bronze: Table) -> 
 
 
 def _remove_rivals(connection: duckdb.DuckDBPyConnection, table: Table) -> bool:
-    """Add to `removed` the rows that compete with what came or went; whether there are any."""
+    """Add to `removed` the rows that compete with what came or went; whether there are any.
+
+    Those of students that moved are there already, and after the last day that stands in the table
+    there are none: most of a morning's records are of a new day.
+    """
     names = sql.names(table.rivals)
     _make(
         connection,
         "affected",
-        f"SELECT {names} FROM removed UNION SELECT {names} FROM judged WHERE reason IS NULL",
+        f"SELECT {names} FROM (SELECT {names} FROM removed UNION "
+        f"SELECT {names} FROM judged WHERE reason IS NULL) AS came_or_went "
+        f"WHERE {table.date} <= (SELECT max({table.date}) FROM {table.full_name}) "
+        "AND student_id NOT IN (FROM moved)",
     )
     places = (
         f"SELECT fact.rowid FROM {table.full_name} AS fact SEMI JOIN affected USING ({names}) "
@@ -256,16 +271,15 @@ def _merge_groups(
 
     A change without a date (a student's) concerns every date of its class.
     """
-    key = sql.names(table.key)
-    _make(connection, "changed", state.changes(followed))
+    key, changed = sql.names(table.key), f"({state.changes(followed)}) AS changed"
     if "date" in table.key:
         affected = (
-            f"SELECT {key} FROM changed WHERE date IS NOT NULL UNION SELECT {key} "
+            f"SELECT {key} FROM {changed} WHERE date IS NOT NULL UNION SELECT {key} "
             f"FROM {table.full_name} WHERE class_id IN "
-            "(SELECT class_id FROM changed WHERE date IS NULL)"
+            f"(SELECT class_id FROM {changed} WHERE date IS NULL)"
         )
     else:
-        affected = f"SELECT DISTINCT {key} FROM changed"
+        affected = f"SELECT DISTINCT {key} FROM {changed}"
     _make(connection, "affected", affected)
     if scalar(connection, "SELECT count(*) FROM affected") > _limit(connection, table):
         return None
@@ -284,13 +298,12 @@ def _merge_groups(
         f"SELECT count(*) FROM {table.full_name} AS stored SEMI JOIN affected USING ({key})",
     )
     # Gold is sorted by key, so all of it is written.
-    _make(
+    strategies.replace(
         connection,
-        "merged",
+        table,
         f"SELECT stored.* FROM {table.full_name} AS stored ANTI JOIN affected USING ({key}) "
         "UNION ALL BY NAME FROM renewed",
     )
-    strategies.replace(connection, table, "SELECT * FROM merged")
     return Written(added=scalar(connection, "SELECT count(*) FROM renewed"), removed=removed)
 
 

@@ -24,7 +24,7 @@ from student_pipeline.ingest.snapshot import CHUNK_BYTES
 from student_pipeline.warehouse import sql
 from student_pipeline.warehouse.sql import scalar
 
-MIN_BYTES = 1 << 20
+MIN_BYTES = 1 << 16
 """Smaller files are read exactly at once: that takes no longer."""
 
 _FIELD_COUNT_ERRORS = ("MISSING COLUMNS", "TOO MANY COLUMNS")

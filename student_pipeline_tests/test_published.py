@@ -19,12 +19,14 @@ import pytest
 from student_pipeline import tables
 from student_pipeline.assets.published import FILES, publish_all
 from student_pipeline.reports import standing
+from student_pipeline.reports.files import write_csv, write_duckdb, write_parquet
 from student_pipeline.reports.folder import PublishFolder
 from student_pipeline.sample_data import write_sample
 from student_pipeline.settings import PROJECT_ROOT, Rules
 from student_pipeline.warehouse import connection as connection_module
 from student_pipeline.warehouse import values
 from student_pipeline.warehouse.connection import Warehouse, connect
+from student_pipeline.warehouse.strategies import replace
 from student_pipeline_tests.pipeline import NOW, School, errors, failed_checks, passed_checks
 
 NAMES = sorted(name for names in FILES.values() for name in names)
@@ -122,6 +124,38 @@ def test_csv_holds_gold_as_text(sample: School, table: tables.Table) -> None:
         ]
         for row in gold(sample, table)
     ]
+
+
+@pytest.mark.parametrize("table", GOLD)
+def test_files_of_many_rows_are_sorted_by_key(table: tables.Table, tmp_path: Path) -> None:
+    parquet, csv_file, gold_duckdb = (
+        tmp_path / name for name in ("g.parquet", "g.csv", "g.duckdb")
+    )
+    shuffled = ", ".join(
+        f"CAST(hash(n, '{column.name}') % 1000000 AS VARCHAR) AS {column.name}"
+        if column.type == "VARCHAR"
+        else f"DATE '2026-01-01' + CAST(hash(n) % 500 AS INTEGER) AS {column.name}"
+        if column.type == "DATE"
+        else f"NULL AS {column.name}"
+        for column in table.columns
+    )
+    with connect(tmp_path / "warehouse.duckdb") as connection:
+        connection.execute("SET threads = 4")
+        replace(connection, table, f"SELECT {shuffled} FROM range(300000) AS rows (n)")
+        write_parquet(connection, table, parquet)
+        write_csv(connection, table, csv_file, guarded=True)
+        write_duckdb(connection, (table,), gold_duckdb)
+        expected = connection.execute(
+            f"SELECT {', '.join(table.key)} FROM {table.full_name} ORDER BY ALL"
+        ).fetchall()
+    key = [table.column_names.index(name) for name in table.key]
+    for relation in (f"read_parquet('{parquet}')", table.name):
+        with duckdb.connect(gold_duckdb, read_only=True) as reader:
+            rows = reader.execute(f"SELECT {', '.join(table.key)} FROM {relation}").fetchall()
+        assert rows == expected, relation
+    with csv_file.open(encoding="utf-8", newline="") as stream:
+        lines = [tuple(line[number] for number in key) for line in csv.reader(stream)][1:]
+    assert lines == [tuple(map(str, row)) for row in expected]
 
 
 def test_the_duckdb_file_holds_both_tables_with_their_meaning(sample: School) -> None:

@@ -63,7 +63,8 @@ def write_duckdb(
 
 
 def _select(table: Table, expressions: list[str]) -> str:
-    assert table.order_by == table.key  # they are stored in this order, and DuckDB reads them in it
+    # Whoever writes such a table sorts it (`strategies.replace`), and DuckDB reads it in that order.
+    assert table.order_by == table.key
     return f"SELECT {', '.join(expressions)} FROM {table.full_name}"
 
 

@@ -204,7 +204,7 @@ def _rows_at(table: Table, places: str) -> str:
 def _fetch_what_stands(connection: duckdb.DuckDBPyConnection, bronze: Table) -> None:
     """Add to `incoming` the bronze rows of what stood, unless they are there.
 
-    A comparison of one number leaves few rows of a large load for that of both.
+    Where a load is large, the number of the row alone leaves few of them: that is compared first.
     """
     _make(
         connection,

@@ -63,10 +63,10 @@ def follow(
 ) -> None:
     """Note how far the reader has come, and forget the changes that every reader has followed."""
     connection.execute("DELETE FROM ops.watermarks WHERE reader = ?", [reader])
-    if positions:
-        rows = ", ".join(["(?, ?, ?)"] * len(positions))
-        values = [part for position in positions.items() for part in (reader, *position)]
-        connection.execute(f"INSERT INTO ops.watermarks VALUES {rows}", values)
+    connection.execute(
+        "INSERT INTO ops.watermarks SELECT ?, unnest(?), unnest(?)",
+        [reader, list(positions), list(positions.values())],
+    )
     connection.execute(
         "DELETE FROM ops.changes AS change USING (SELECT table_name, min(position) AS position "
         "FROM ops.watermarks GROUP BY table_name) AS slowest "

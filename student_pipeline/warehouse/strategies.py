@@ -14,6 +14,10 @@ from student_pipeline.warehouse import sql
 from student_pipeline.warehouse.sql import scalar
 
 
+_MOST_RANGES = 20
+"""Of more ranges of `created_at` none is looked at."""
+
+
 class SchemaMismatch(Exception):
     """What shall be written has other columns than the table's declaration."""
 
@@ -223,7 +227,6 @@ def _append(connection: duckdb.DuckDBPyConnection, table: Table, incoming: str) 
     new = f"SELECT * FROM ({incoming}) AS incoming WHERE _source_row NOT IN ({repeated})"
     if before:
         first = sql.identifier(_identity(table)[0])
-        as_old = _as_old_as(connection, table, incoming)
         same = " AND ".join(
             f"stored.{sql.identifier(name)} IS NOT DISTINCT FROM incoming.{sql.identifier(name)}"
             for name in _identity(table)
@@ -231,7 +234,8 @@ def _append(connection: duckdb.DuckDBPyConnection, table: Table, incoming: str) 
         # A column of all rows is read for the places of these ids, and the others there alone.
         connection.execute(
             f"CREATE OR REPLACE TEMP TABLE places AS SELECT rowid AS place FROM {table.full_name} "
-            f"WHERE {as_old} AND coalesce({first}, '') IN "
+            f"WHERE {_made_at_the_same_time(connection, table, incoming)} "
+            f"AND coalesce({first}, '') IN "
             f"(SELECT coalesce({first}, '') FROM ({incoming}) AS incoming)"
         )
         candidates = (
@@ -243,20 +247,32 @@ def _append(connection: duckdb.DuckDBPyConnection, table: Table, incoming: str) 
     return Written(added=count(connection, table) - before)
 
 
-def _as_old_as(connection: duckdb.DuckDBPyConnection, table: Table, incoming: str) -> str:
-    """The condition of rows between the first and the last `created_at`, as text, of `incoming`.
+def _made_at_the_same_time(
+    connection: duckdb.DuckDBPyConnection, table: Table, incoming: str
+) -> str:
+    """The condition of stored rows whose `created_at` lies where those of `incoming` do, as text.
 
-    An identical row is one of them. DuckDB knows these bounds of each 122,880 stored rows, and passes
-    over those that were made earlier: nearly all that stand there when a day's rows come.
+    A row that is identical to one of these meets it. DuckDB knows the first and last text of each
+    122,880 stored rows and passes over those that were made in other months: most of what stands there
+    when a day's records come. Texts of different beginnings are apart, so that one that is written
+    otherwise than the others takes nothing from that.
     """
     if "created_at" not in table.column_names:
         return "true"
-    first, last, without = connection.execute(
-        f"SELECT min(created_at), max(created_at), count(*) - count(created_at) FROM ({incoming})"
-    ).fetchall()[0]
-    if without or first is None:
+    ranges = connection.execute(
+        "SELECT min(text), max(text) FROM "
+        f"(SELECT created_at::VARCHAR AS text FROM ({incoming}) AS incoming) "
+        f"GROUP BY left(text, {len('2026-01')}) LIMIT {_MOST_RANGES + 1}"
+    ).fetchall()
+    if not 0 < len(ranges) <= _MOST_RANGES:
         return "true"
-    return f"created_at BETWEEN {sql.literal(first)} AND {sql.literal(last)}"
+    conditions = [
+        "created_at IS NULL"
+        if first is None
+        else f"created_at BETWEEN {sql.literal(first)} AND {sql.literal(last)}"
+        for first, last in ranges
+    ]
+    return f"({' OR '.join(conditions)})"
 
 
 def _upsert(connection: duckdb.DuckDBPyConnection, table: Table, incoming: str) -> Written:

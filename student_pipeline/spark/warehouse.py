@@ -14,7 +14,7 @@ from student_pipeline.spark import session
 from student_pipeline.spark.connection import ON_CLUSTER, SparkConnection
 from student_pipeline.spark.store import Store, StoreBusy, StoreError
 from student_pipeline.tables import Table
-from student_pipeline.warehouse import sql, strategies
+from student_pipeline.warehouse import sql
 
 
 class SparkWarehouse(dg.ConfigurableResource):
@@ -145,7 +145,9 @@ def copy_table(connection: SparkConnection, table: Table, copy: duckdb.DuckDBPyC
     """Make the table in a DuckDB as declared, with the rows that stand on the cluster."""
     assert table.full_name in ON_CLUSTER
     copy.execute(f"CREATE SCHEMA IF NOT EXISTS {table.schema}")
+    copy.execute(table.ddl())
     rows: Any = connection.arrow(f"SELECT {sql.names(table.column_names)} FROM {table.full_name}")
     copy.register("rows_of_cluster", rows)
-    strategies.replace(copy, table, "SELECT * FROM rows_of_cluster")
+    order = f" ORDER BY {sql.names(table.order_by)}" if table.order_by else ""
+    copy.execute(f"INSERT INTO {table.full_name} BY NAME SELECT * FROM rows_of_cluster{order}")
     copy.unregister("rows_of_cluster")

@@ -13,7 +13,6 @@ from student_pipeline.tables import DETAILS, Table
 from student_pipeline.warehouse import sql
 from student_pipeline.warehouse.sql import scalar
 
-
 _MOST_RANGES = 20
 """Of more ranges of `created_at` none is looked at."""
 
